@@ -1,0 +1,61 @@
+package tenant
+
+// Spec is a policy as somebody wrote it: nested as in the policy file, with
+// nothing checked beyond the form of each value. [New] turns it into a [Policy].
+//
+// A zero value of a field means that the field was not given.
+type Spec struct {
+	Version        int                 `yaml:"version"`
+	GatewayMAC     MAC                 `yaml:"gateway_mac"`
+	Hosts          []HostSpec          `yaml:"hosts"`
+	RoutingDomains []RoutingDomainSpec `yaml:"routing_domains"`
+}
+
+// HostSpec is one host of a [Spec].
+type HostSpec struct {
+	Name              string   `yaml:"name"`
+	ProviderAddresses []PA     `yaml:"provider_addresses"`
+	OVSDB             string   `yaml:"ovsdb"`
+	OpenFlow          string   `yaml:"openflow"`
+	Source            Position `yaml:"-"`
+}
+
+// RoutingDomainSpec is one routing domain of a [Spec] with all that is in it.
+type RoutingDomainSpec struct {
+	RDID     RDID         `yaml:"rdid"`
+	Name     string       `yaml:"name"`
+	Customer string       `yaml:"customer"`
+	Subnets  []SubnetSpec `yaml:"subnets"`
+	Routes   []RouteSpec  `yaml:"routes"`
+	Source   Position     `yaml:"-"`
+}
+
+// SubnetSpec is one virtual subnet of a [Spec] with its lookup records.
+type SubnetSpec struct {
+	VSID     uint32       `yaml:"vsid"`
+	Name     string       `yaml:"name"`
+	Prefixes []CAPrefix   `yaml:"prefixes"`
+	Gateways []CA         `yaml:"gateways"` // default: the first usable address of each prefix
+	Records  []RecordSpec `yaml:"records"`
+	Source   Position     `yaml:"-"`
+}
+
+// RecordSpec is one lookup record of a [Spec]. It names its host, or its PA, or
+// neither.
+type RecordSpec struct {
+	VM      string   `yaml:"vm"`
+	CA      CA       `yaml:"ca"`
+	MAC     MAC      `yaml:"mac"`
+	IfaceID string   `yaml:"iface_id"` // default: the VM's name
+	Host    string   `yaml:"host"`
+	PA      PA       `yaml:"pa"`
+	Source  Position `yaml:"-"`
+}
+
+// RouteSpec is one customer route of a [Spec].
+type RouteSpec struct {
+	Prefix  CAPrefix `yaml:"prefix"`
+	NextHop CA       `yaml:"next_hop"`
+	Metric  uint32   `yaml:"metric"`
+	Source  Position `yaml:"-"`
+}
