@@ -1,0 +1,49 @@
+package flows
+
+import (
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
+
+var ca = Table{
+	ID:      tableCA,
+	Name:    "ca",
+	Purpose: "One flow for each customer address: (routing domain, next hop) to MAC, virtual subnet and host. It serves IP, ARP and next hops of routes alike, and is the same on every host; only table pa knows which host is this one.",
+	Matches: append(fields(flow.EthType), regs(regDomain, regHop)...),
+	Sets:    regs(regDest, regPeer, regRouter, regHopMAC),
+	Next:    []uint8{tableAct},
+	Miss:    "drop: no lookup record has the address",
+}
+
+const (
+	prioCA     = 100
+	prioCANoIP = 1
+)
+
+func (c *Compiler) caFlows(b *builder, d *domain, s tenant.VirtualSubnet) {
+	in := regDomain.isUint(uint64(d.number))
+	vsid := regDest.set(flow.Uint(uint64(s.VSID)))
+	var hop [5]flow.Test
+	hop[0] = in
+	for _, g := range s.Gateways {
+		copy(hop[1:], regHop.is(flow.Mapped(g.Addr())))
+		b.add(&ca, prioCA, subnetOwner(s.VSID).cookie(), b.match(hop[:]...),
+			vsid, regRouter.set(flow.Uint(1)), regHopMAC.set(flow.Uint(c.policy.GatewayMAC().Uint64())), flow.Goto(tableAct))
+	}
+	for r := range c.policy.RecordsOf(s.VSID) {
+		copy(hop[1:], regHop.is(flow.Mapped(r.CA.Addr())))
+		host := c.hostOf(&r)
+		peer, known := c.peers[host]
+		if !known {
+			b.add(&ca, prioCA, recordOwner(&r).drop(DropUnattached), b.match(hop[:]...))
+			continue
+		}
+		b.add(&ca, prioCA, recordOwner(&r).cookie(), b.match(hop[:]...),
+			vsid, regPeer.set(flow.Uint(uint64(peer))), regHopMAC.set(flow.Uint(r.MAC.Uint64())), flow.Goto(tableAct))
+	}
+}
+
+func caMisses(b *builder) {
+	b.add(&ca, prioCANoIP, tableOwner(tableCA).drop(DropARPUnknownCA), b.match(isARP))
+	b.miss(&ca, DropUnknownCA)
+}

@@ -1,0 +1,86 @@
+package flows
+
+// DropReason says why a flow drops packets. The number is part of cookies: it
+// never changes its meaning.
+type DropReason uint8
+
+// The reasons.
+const (
+	DropUnknownPort DropReason = iota + 1
+	DropVMTagged
+	DropTunnelTagged
+	DropUnknownPA
+	DropUnknownVSID
+	DropTunnelMulticast
+	DropTunnelProtocol
+	DropSourceMAC
+	DropSourceCA
+	DropARPSender
+	DropARPOwn
+	DropProtocol
+	DropARPTarget
+	DropMulticast
+	DropNoRoute
+	DropUnknownCA
+	DropARPUnknownCA
+	DropUnattached
+	DropToRouter
+	DropTTL
+	DropNoAction
+	DropUnknownPeer
+	DropNoTunnel
+	DropNotHere
+	dropReasons
+)
+
+var dropTexts = [dropReasons]struct{ name, text string }{
+	DropUnknownPort:     {"unknown-port", "the packet came in by a port that is no attachment of a lookup record on this host"},
+	DropVMTagged:        {"vm-tagged", "the VM sent an 802.1Q tagged frame"},
+	DropTunnelTagged:    {"tunnel-tagged", "the inner frame carries an 802.1Q tag (RFC 7637 section 3.3 forbids it)"},
+	DropUnknownPA:       {"unknown-pa", "the outer source is no provider address of a host in the policy, or the outer destination is none of this host"},
+	DropUnknownVSID:     {"unknown-vsid", "the GRE key names a virtual subnet that has no VM on this host's routing domains"},
+	DropTunnelMulticast: {"tunnel-multicast", "the inner frame is broadcast or multicast, and the subnet has neither"},
+	DropTunnelProtocol:  {"tunnel-protocol", "the inner frame is not IPv4"},
+	DropSourceMAC:       {"source-mac", "the source MAC is not the one of the VM's lookup record"},
+	DropSourceCA:        {"source-ca", "the source address is not the CA of the VM's lookup record"},
+	DropARPSender:       {"arp-sender", "the ARP sender is not the VM's MAC and CA, or the message is no request"},
+	DropARPOwn:          {"arp-own", "the VM announces or probes its own CA: nobody needs to hear it"},
+	DropProtocol:        {"protocol", "the frame is neither IPv4 nor ARP"},
+	DropARPTarget:       {"arp-target", "the ARP target is outside the VM's virtual subnet"},
+	DropMulticast:       {"multicast", "the destination is broadcast or multicast, and the subnet has neither"},
+	DropNoRoute:         {"no-route", "the routing domain has no subnet and no route for the destination"},
+	DropUnknownCA:       {"unknown-ca", "no lookup record of the routing domain has the destination CA"},
+	DropARPUnknownCA:    {"arp-unknown-ca", "the VM asked for a CA that no lookup record has"},
+	DropUnattached:      {"unattached", "the destination's lookup record names no host and no host has its attachment"},
+	DropToRouter:        {"to-router", "the packet is for the distributed router itself, which answers ARP and echo only"},
+	DropTTL:             {"ttl-expired", "the TTL is used up at the distributed router"},
+	DropNoAction:        {"no-action", "the next hop is known but the packet is neither IPv4 nor an ARP request"},
+	DropUnknownPeer:     {"unknown-peer", "the destination's host has no provider address in a family that this host shares"},
+	DropNoTunnel:        {"no-tunnel-port", "the switch has no tunnel port for the destination's virtual subnet"},
+	DropNotHere:         {"not-here", "no VM with that VSID and MAC is attached to this host"},
+}
+
+// DropReasons returns all reasons in the order of their numbers.
+func DropReasons() []DropReason {
+	all := make([]DropReason, 0, dropReasons-1)
+	for r := DropReason(1); r < dropReasons; r++ {
+		all = append(all, r)
+	}
+	return all
+}
+
+// String returns the short name of the reason, such as source-ca.
+func (r DropReason) String() string {
+	if r == 0 || r >= dropReasons {
+		return "unknown"
+	}
+	return dropTexts[r].name
+}
+
+// Text returns the reason as a sentence without a capital or a full stop.
+func (r DropReason) Text() string {
+	if r == 0 || r >= dropReasons {
+		return "a reason that this version does not know"
+	}
+	return dropTexts[r].text
+}

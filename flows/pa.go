@@ -1,0 +1,53 @@
+package flows
+
+import (
+	"net/netip"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
+
+var pa = Table{
+	ID:      tablePA,
+	Name:    "pa",
+	Purpose: "Turns the number of the destination's host into outer addresses, or finds that it is this host. A host that changes its provider address changes one flow here, not one for each VM.",
+	Matches: regs(regPeer),
+	Sets:    fields(flow.TunSrc, flow.TunDst),
+	Next:    []uint8{tableEncap, tableLocal},
+	Miss:    "drop: no way to the host",
+}
+
+const prioPA = 100
+
+func (c *Compiler) paFlows(b *builder, self tenant.Host) {
+	for peer := range c.policy.Hosts() {
+		o := hostOwner(peer.Name)
+		here := b.match(regPeer.isUint(uint64(c.peers[peer.Name])))
+		if peer.Name == self.Name {
+			b.add(&pa, prioPA, o.cookie(), here, flow.Goto(tableLocal))
+			continue
+		}
+		from, to, ok := outer(self, peer)
+		if !ok {
+			continue
+		}
+		b.add(&pa, prioPA, o.cookie(), here,
+			flow.Set(flow.All(flow.TunSrc), flow.Addr(from)),
+			flow.Set(flow.All(flow.TunDst), flow.Addr(to)),
+			flow.Goto(tableEncap))
+	}
+	b.miss(&pa, DropUnknownPeer)
+}
+
+// outer returns the outer addresses of packets from one host to another: the
+// first of each in a family that both have.
+func outer(from, to tenant.Host) (src, dst netip.Addr, ok bool) {
+	for _, s := range from.ProviderAddresses {
+		for _, d := range to.ProviderAddresses {
+			if s.PA.Addr().Is4() && d.PA.Addr().Is4() {
+				return s.PA.Addr(), d.PA.Addr(), true
+			}
+		}
+	}
+	return netip.Addr{}, netip.Addr{}, false
+}

@@ -1,0 +1,44 @@
+package flows
+
+import (
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
+
+var tunnelVSID = Table{
+	ID:      tableTunnelVSID,
+	Name:    "tunnel-vsid",
+	Purpose: "Reads the virtual subnet from the upper 24 bits of the GRE key (RFC 7637 section 3.2), whatever the FlowID below it. Only subnets of routing domains that have a VM here are known.",
+	Matches: append(fields(flow.TunID, flow.EthType), flow.Bits{Field: flow.EthDst, Ofs: 40, N: 1}),
+	Sets:    regs(regDomain, regDest),
+	Next:    []uint8{tableLocal},
+	Miss:    "drop: the VSID is not known here",
+}
+
+const (
+	prioTunnelMulticast = 200
+	prioTunnelVSID      = 100
+	prioTunnelProtocol  = 10
+)
+
+// tunnelKey tests for the keys of a subnet with any FlowID. A GRE key is the
+// low half of tun_id.
+func tunnelKey(v tenant.VSID) flow.Test {
+	return flow.Masked(flow.TunID, flow.Uint(uint64(v.Key(0))), flow.Uint(0xffffff00))
+}
+
+func (c *Compiler) tunnelVSIDFlows(b *builder, d *domain, s tenant.VirtualSubnet) {
+	o := subnetOwner(s.VSID)
+	b.add(&tunnelVSID, prioTunnelVSID, o.cookie(), b.match(tunnelKey(s.VSID), isIPv4),
+		regDomain.set(flow.Uint(uint64(d.number))),
+		regDest.set(flow.Uint(uint64(s.VSID))),
+		flow.Goto(tableLocal))
+	b.add(&tunnelVSID, prioTunnelProtocol, o.drop(DropTunnelProtocol), b.match(tunnelKey(s.VSID)))
+}
+
+func tunnelVSIDMisses(b *builder) {
+	group := flow.Uint(1 << 40) // the I/G bit of an Ethernet address (IEEE 802-2014 section 8.2.2)
+	b.add(&tunnelVSID, prioTunnelMulticast, tableOwner(tableTunnelVSID).drop(DropTunnelMulticast),
+		b.match(flow.Masked(flow.EthDst, group, group)))
+	b.miss(&tunnelVSID, DropUnknownVSID)
+}
