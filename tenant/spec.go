@@ -3,12 +3,15 @@ package tenant
 // Spec is a policy as somebody wrote it: nested as in the policy file, with
 // nothing checked beyond the form of each value. [New] turns it into a [Policy].
 //
-// A zero value of a field means that the field was not given.
+// A zero value of a field means that the field was not given. A reader that
+// found a field but could not read its value leaves the zero value and adds the
+// field to Unread: then nothing is reported that hangs on that field.
 type Spec struct {
 	Version        int                 `yaml:"version"`
 	GatewayMAC     MAC                 `yaml:"gateway_mac"`
 	Hosts          []HostSpec          `yaml:"hosts"`
 	RoutingDomains []RoutingDomainSpec `yaml:"routing_domains"`
+	Unread         FieldSet            `yaml:"-"`
 }
 
 // HostSpec is one host of a [Spec].
@@ -18,26 +21,29 @@ type HostSpec struct {
 	OVSDB             string   `yaml:"ovsdb"`
 	OpenFlow          string   `yaml:"openflow"`
 	Source            Position `yaml:"-"`
+	Unread            FieldSet `yaml:"-"`
 }
 
 // RoutingDomainSpec is one routing domain of a [Spec] with all that is in it.
 type RoutingDomainSpec struct {
 	RDID     RDID         `yaml:"rdid"`
-	Name     string       `yaml:"name"`
+	Name     string       `yaml:"name"` // default: the RDID
 	Customer string       `yaml:"customer"`
 	Subnets  []SubnetSpec `yaml:"subnets"`
 	Routes   []RouteSpec  `yaml:"routes"`
 	Source   Position     `yaml:"-"`
+	Unread   FieldSet     `yaml:"-"`
 }
 
 // SubnetSpec is one virtual subnet of a [Spec] with its lookup records.
 type SubnetSpec struct {
 	VSID     uint32       `yaml:"vsid"`
-	Name     string       `yaml:"name"`
+	Name     string       `yaml:"name"` // default: the VSID
 	Prefixes []CAPrefix   `yaml:"prefixes"`
 	Gateways []CA         `yaml:"gateways"` // default: the first usable address of each prefix
 	Records  []RecordSpec `yaml:"records"`
 	Source   Position     `yaml:"-"`
+	Unread   FieldSet     `yaml:"-"`
 }
 
 // RecordSpec is one lookup record of a [Spec]. It names its host, or its PA, or
@@ -50,6 +56,7 @@ type RecordSpec struct {
 	Host    string   `yaml:"host"`
 	PA      PA       `yaml:"pa"`
 	Source  Position `yaml:"-"`
+	Unread  FieldSet `yaml:"-"`
 }
 
 // RouteSpec is one customer route of a [Spec].
@@ -58,4 +65,5 @@ type RouteSpec struct {
 	NextHop CA       `yaml:"next_hop"`
 	Metric  uint32   `yaml:"metric"`
 	Source  Position `yaml:"-"`
+	Unread  FieldSet `yaml:"-"`
 }
