@@ -1,6 +1,9 @@
 package flows
 
 import (
+	"encoding/binary"
+	"slices"
+
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
@@ -82,8 +85,9 @@ func recordOwner(r *tenant.LookupRecord) owner {
 
 func routeKey(r tenant.CustomerRoute) []byte {
 	p := r.Prefix.Prefix()
-	a := p.Addr().As16()
-	return append(append(append([]byte(nil), r.RDID[:]...), a[:]...), byte(p.Bits()))
+	to, hop := p.Addr().As16(), r.NextHop.Addr().As16()
+	key := slices.Concat(r.RDID[:], to[:], []byte{byte(p.Bits())}, hop[:])
+	return binary.BigEndian.AppendUint32(key, r.Metric)
 }
 
 // cookie returns the cookie of a flow that serves o.

@@ -1,0 +1,42 @@
+package flows
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
+
+// PlannedView returns what a host would look like with every VM attached that
+// the policy puts there, in the order of VSID and CA, from OpenFlow port 101
+// on, and with the flow-based tunnel port as port 1. VMs whose records name no
+// host are where at says. It lets a policy be compiled with no switch at hand.
+func PlannedView(p *tenant.Policy, at Placement, host string) HostView {
+	v := HostView{Name: host, Tunnels: TunnelPorts{Flow: 1}}
+	for r := range p.Records() {
+		if cmp.Or(r.Host, at[r.IfaceID]) == host {
+			v.Attachments = append(v.Attachments, Attachment{r.IfaceID, uint32(101 + len(v.Attachments))})
+		}
+	}
+	return v
+}
+
+// PlannedPlacement puts the VMs whose records name no host on the policy's
+// hosts in turn, for a first look at a policy with no host at hand.
+func PlannedPlacement(p *tenant.Policy) Placement {
+	at := make(Placement)
+	var hosts []string
+	for h := range p.Hosts() {
+		hosts = append(hosts, h.Name)
+	}
+	if len(hosts) == 0 {
+		return at
+	}
+	slices.Sort(hosts)
+	for r := range p.Records() {
+		if r.Host == "" {
+			at[r.IfaceID] = hosts[len(at)%len(hosts)]
+		}
+	}
+	return at
+}
