@@ -28,8 +28,8 @@ const echoTTL = 64
 
 func (c *Compiler) actFlows(b *builder) {
 	o := tableOwner(tableAct)
-	routed := regRouted.isUint(1)
-	toRouter := regRouter.isUint(1)
+	routed := regRouted.is(1)
+	toRouter := regRouter.is(1)
 	hopMAC := regHopMAC.Bits
 	back := flow.Output(flow.PortInPort)
 

@@ -21,24 +21,23 @@ const (
 )
 
 func (c *Compiler) caFlows(b *builder, d *domain, s tenant.VirtualSubnet) {
-	in := regDomain.isUint(uint64(d.number))
+	in := regDomain.is(uint64(d.number))
 	vsid := regDest.set(flow.Uint(uint64(s.VSID)))
-	var hop [5]flow.Test
-	hop[0] = in
+	var buf [5]flow.Test
 	for _, g := range s.Gateways {
-		copy(hop[1:], regHop.is(flow.Mapped(g.Addr())))
-		b.add(&ca, prioCA, subnetOwner(s.VSID).cookie(), b.match(hop[:]...),
+		hop := regHop.appendTests(append(buf[:0], in), flow.Mapped(g.Addr()))
+		b.add(&ca, prioCA, subnetOwner(s.VSID).cookie(), b.match(hop...),
 			vsid, regRouter.set(flow.Uint(1)), regHopMAC.set(flow.Uint(c.policy.GatewayMAC().Uint64())), flow.Goto(tableAct))
 	}
 	for r := range c.policy.RecordsOf(s.VSID) {
-		copy(hop[1:], regHop.is(flow.Mapped(r.CA.Addr())))
+		hop := regHop.appendTests(append(buf[:0], in), flow.Mapped(r.CA.Addr()))
 		host := c.hostOf(&r)
 		peer, known := c.peers[host]
 		if !known {
-			b.add(&ca, prioCA, recordOwner(&r).drop(DropUnattached), b.match(hop[:]...))
+			b.add(&ca, prioCA, recordOwner(&r).drop(DropUnattached), b.match(hop...))
 			continue
 		}
-		b.add(&ca, prioCA, recordOwner(&r).cookie(), b.match(hop[:]...),
+		b.add(&ca, prioCA, recordOwner(&r).cookie(), b.match(hop...),
 			vsid, regPeer.set(flow.Uint(uint64(peer))), regHopMAC.set(flow.Uint(r.MAC.Uint64())), flow.Goto(tableAct))
 	}
 }

@@ -14,10 +14,10 @@ func TestDeclarationsAreEnforced(t *testing.T) {
 		flow flow.Flow
 		want string // part of the error; "" for none
 	}{
-		{"allowed", flow.Flow{Table: tableCA, Match: flow.Match{regDomain.isUint(1)}, Actions: []flow.Action{regDest.set(flow.Uint(1)), flow.Goto(tableAct)}}, ""},
+		{"allowed", flow.Flow{Table: tableCA, Match: flow.Match{regDomain.is(1)}, Actions: []flow.Action{regDest.set(flow.Uint(1)), flow.Goto(tableAct)}}, ""},
 		{"foreign match", flow.Flow{Table: tableCA, Match: flow.Match{flow.Exact(flow.IPv4Dst, flow.Uint(1))}}, "may not match nw_dst"},
 		{"more bits than declared", flow.Flow{Table: tableTunnelVSID, Match: flow.Match{flow.Exact(flow.EthDst, flow.Uint(1))}}, "may not match dl_dst"},
-		{"foreign register", flow.Flow{Table: tablePA, Match: flow.Match{regDomain.isUint(1)}}, "may not match reg0"},
+		{"foreign register", flow.Flow{Table: tablePA, Match: flow.Match{regDomain.is(1)}}, "may not match reg0"},
 		{"foreign set", flow.Flow{Table: tableCA, Actions: []flow.Action{regOutput.set(flow.Uint(1))}}, "may not set reg5"},
 		{"set beside the register", flow.Flow{Table: tableCA, Actions: []flow.Action{flow.Set(flow.All(flow.Reg4), flow.Uint(1))}}, "may not set reg4"},
 		{"move", flow.Flow{Table: tableCA, Actions: []flow.Action{flow.Move(flow.All(flow.EthSrc), flow.All(flow.EthDst))}}, "may not set eth_dst"},

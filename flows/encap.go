@@ -29,7 +29,7 @@ func (c *Compiler) encapFlows(b *builder, t TunnelPorts, ids []tenant.RDID) {
 		for _, id := range ids {
 			for s := range c.policy.SubnetsOf(id) {
 				if port := t.PerVSID[s.VSID]; port != 0 {
-					b.add(&encap, prioEncap, subnetOwner(s.VSID).cookie(), b.match(regDest.isUint(uint64(s.VSID))),
+					b.add(&encap, prioEncap, subnetOwner(s.VSID).cookie(), b.match(regDest.is(uint64(s.VSID))),
 						clear, key, flow.Output(port))
 				}
 			}

@@ -18,7 +18,7 @@ func localFlows(b *builder, vms []localVM) {
 	for _, vm := range vms {
 		r := &vm.record
 		b.add(&local, prioLocal, recordOwner(r).cookie(),
-			b.match(regDest.isUint(uint64(r.VSID)), flow.Exact(flow.EthDst, flow.Uint(r.MAC.Uint64()))),
+			b.match(regDest.is(uint64(r.VSID)), flow.Exact(flow.EthDst, flow.Uint(r.MAC.Uint64()))),
 			regOutput.set(flow.Uint(uint64(vm.port))), flow.Goto(tableOutput))
 	}
 	b.miss(&local, DropNotHere)

@@ -104,7 +104,8 @@ func (n *Namer) match(m flow.Match) []string {
 func takeRegister(m flow.Match, r Register) (flow.Value, bool) {
 	want := r.Bits.Mask()
 	var have, value flow.Value
-	for _, p := range parts(r.Bits.Field) {
+	ps, n := parts(r.Bits.Field)
+	for _, p := range ps[:n] {
 		for _, t := range m {
 			if t.Field == p.reg {
 				have = have.Or(t.Mask.Shl(p.shift))
@@ -115,7 +116,7 @@ func takeRegister(m flow.Match, r Register) (flow.Value, bool) {
 	if have.And(want) != want {
 		return flow.Value{}, false
 	}
-	for _, p := range parts(r.Bits.Field) {
+	for _, p := range ps[:n] {
 		for i := range m {
 			if m[i].Field == p.reg {
 				keep := want.Shr(p.shift).And(flow.Ones(32)).Not()
@@ -196,7 +197,8 @@ func bitsName(b flow.Bits) (name string, kind int) {
 		if r.Bits == b {
 			return r.Name, int(r.Kind)
 		}
-		for _, p := range parts(r.Bits.Field) {
+		ps, n := parts(r.Bits.Field)
+		for _, p := range ps[:n] {
 			lo := p.shift + int(b.Ofs) - int(r.Bits.Ofs)
 			if p.reg == b.Field && p.reg != r.Bits.Field && lo >= 0 && lo+int(b.N) <= int(r.Bits.N) {
 				return fmt.Sprintf("%s[%d..%d]", r.Name, lo, lo+int(b.N)-1), -1

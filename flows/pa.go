@@ -22,7 +22,7 @@ const prioPA = 100
 func (c *Compiler) paFlows(b *builder, self tenant.Host) {
 	for peer := range c.policy.Hosts() {
 		o := hostOwner(peer.Name)
-		here := b.match(regPeer.isUint(uint64(c.peers[peer.Name])))
+		here := b.match(regPeer.is(uint64(c.peers[peer.Name])))
 		if peer.Name == self.Name {
 			b.add(&pa, prioPA, o.cookie(), here, flow.Goto(tableLocal))
 			continue

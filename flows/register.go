@@ -58,22 +58,14 @@ var (
 	hopTag = flow.All(flow.Reg10)
 )
 
-// is returns the tests that the register holds v.
-func (r Register) is(v flow.Value) []flow.Test { return bitsTests(r.Bits, v) }
-
-// isUint is is for a number.
-func (r Register) isUint(n uint64) flow.Test { return bitsTests(r.Bits, flow.Uint(n))[0] }
-
-// set returns the action that puts v into the register.
-func (r Register) set(v flow.Value) flow.Action { return flow.Set(r.Bits, v) }
-
-// bitsTests returns tests that bits b hold v. A range of an extended register
-// is tested as the registers it is made of, which is how a switch reports it.
-func bitsTests(b flow.Bits, v flow.Value) []flow.Test {
-	v = v.And(flow.Ones(int(b.N))).Shl(int(b.Ofs))
-	mask := b.Mask()
-	var tests []flow.Test
-	for _, p := range parts(b.Field) {
+// appendTests appends the tests that the register holds v. A range of an
+// extended register is tested as the registers that it is made of, which is how
+// a switch reports it.
+func (r Register) appendTests(tests []flow.Test, v flow.Value) []flow.Test {
+	v = v.And(flow.Ones(int(r.Bits.N))).Shl(int(r.Bits.Ofs))
+	mask := r.Bits.Mask()
+	ps, n := parts(r.Bits.Field)
+	for _, p := range ps[:n] {
 		if m := mask.Shr(p.shift).And(flow.Ones(32)); !m.IsZero() {
 			tests = append(tests, flow.Masked(p.reg, v.Shr(p.shift), m))
 		}
@@ -81,30 +73,36 @@ func bitsTests(b flow.Bits, v flow.Value) []flow.Test {
 	return tests
 }
 
+// is returns the test that the register, which lies in one 32-bit register,
+// holds n.
+func (r Register) is(n uint64) flow.Test {
+	return flow.Masked(r.Bits.Field, flow.Uint(n).Shl(int(r.Bits.Ofs)), r.Bits.Mask())
+}
+
+// set returns the action that puts v into the register.
+func (r Register) set(v flow.Value) flow.Action { return flow.Set(r.Bits, v) }
+
 // part is a 32-bit register inside a wider one, shift bits from the right.
 type part struct {
 	reg   flow.Field
 	shift int
 }
 
-// parts returns the 32-bit registers that f is made of, in rising order
+// parts returns the n 32-bit registers that f is made of, in rising order
 // (ovs-fields(7): xxreg0 is reg0 to reg3, reg0 the most significant).
-func parts(f flow.Field) []part {
-	var first flow.Field
-	n := 1
+func parts(f flow.Field) (ps [4]part, n int) {
+	first := f
+	n = 1
 	switch {
 	case f >= flow.XXReg0 && f <= flow.XXReg3:
 		first, n = flow.Reg0+4*(f-flow.XXReg0), 4
 	case f >= flow.XReg0 && f <= flow.XReg7:
 		first, n = flow.Reg0+2*(f-flow.XReg0), 2
-	default:
-		first = f
 	}
-	ps := make([]part, n)
-	for i := range ps {
+	for i := range n {
 		ps[i] = part{first + flow.Field(i), 32 * (n - 1 - i)}
 	}
-	return ps
+	return ps, n
 }
 
 // checkRegisters reports registers that overlap or exceed their field.
@@ -114,7 +112,8 @@ func checkRegisters(regs []Register) error {
 		if w := r.Bits.Field.Info().Bits; r.Bits.N == 0 || int(r.Bits.Ofs)+int(r.Bits.N) > w {
 			return fmt.Errorf("register %s: %s exceeds the %d bits of %s", r.Name, r.Bits.Text(), w, r.Bits.Field)
 		}
-		for _, p := range parts(r.Bits.Field) {
+		ps, n := parts(r.Bits.Field)
+		for _, p := range ps[:n] {
 			m := r.Bits.Mask().Shr(p.shift).Lo
 			for bit := range 32 {
 				if m>>bit&1 == 0 {

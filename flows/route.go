@@ -44,8 +44,8 @@ func hopFrom(f flow.Field) []flow.Action {
 
 func (c *Compiler) routeFlows(b *builder, d *domain, s tenant.VirtualSubnet) {
 	o := subnetOwner(s.VSID)
-	in := regDomain.isUint(uint64(d.number))
-	own := regSource.isUint(uint64(s.VSID))
+	in := regDomain.is(uint64(d.number))
+	own := regSource.is(uint64(s.VSID))
 	routed := regRouted.set(flow.Uint(1))
 	for _, prefix := range s.Prefixes {
 		p := prefix.Prefix()
@@ -82,7 +82,7 @@ func (c *Compiler) customerRouteFlows(b *builder, d *domain, id tenant.RDID) {
 		last = r.Prefix
 		p := r.Prefix.Prefix()
 		b.add(&route, routePriority(p, routeCustomer), routeOwner(r).cookie(),
-			b.matchPrefix(regDomain.isUint(uint64(d.number)), isIPv4, prefixTest(flow.IPv4Dst, p)),
+			b.matchPrefix(regDomain.is(uint64(d.number)), isIPv4, prefixTest(flow.IPv4Dst, p)),
 			regRouted.set(flow.Uint(1)), regHop.set(flow.Mapped(r.NextHop.Addr())), flow.Goto(tableCA))
 	}
 }

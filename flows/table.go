@@ -50,7 +50,8 @@ func newRules(t *Table) *rules {
 	allow := func(to *[flow.NumFields]flow.Value, bs []flow.Bits) {
 		for _, b := range bs {
 			to[b.Field] = to[b.Field].Or(b.Mask())
-			for _, p := range parts(b.Field) {
+			ps, n := parts(b.Field)
+			for _, p := range ps[:n] {
 				if p.reg != b.Field {
 					to[p.reg] = to[p.reg].Or(b.Mask().Shr(p.shift).And(flow.Ones(32)))
 				}

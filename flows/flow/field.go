@@ -74,6 +74,7 @@ const (
 
 // OXM classes (OpenFlow 1.3.5 section 7.2.3.3; nicira-ext.h).
 const (
+	classNXM0 = 0x0000 // Nicira extended match, fields of OpenFlow 1.0
 	classNXM1 = 0x0001 // Nicira extended match
 	classOF   = 0x8000 // OpenFlow basic
 	classPReg = 0x8001 // OpenFlow packet registers
@@ -187,7 +188,18 @@ var byOXM = func() map[uint32]Field {
 	for f := range NumFields {
 		m[uint32(infos[f].Class)<<8|uint32(infos[f].Number)] = f
 	}
-	// The Nicira number of tun_id (nicira-ext.h, NXM_NX_TUN_ID).
+	// Numbers of Nicira's own (nicira-ext.h), of equal width. Open vSwitch uses
+	// them in OpenFlow 1.3 in its own actions, such as a move read back.
 	m[classNXM1<<8|16] = TunID
+	for i, f := range [...]Field{ARPSHA, ARPTHA, IPv6Src, IPv6Dst, ICMPv6Type, ICMPv6Code, NDTarget, NDSLL, NDTLL} {
+		m[classNXM1<<8|uint32(17+i)] = f
+	}
+	for number, f := range map[uint32]Field{
+		1: EthDst, 2: EthSrc, 3: EthType, 6: IPProto, 7: IPv4Src, 8: IPv4Dst,
+		9: TCPSrc, 10: TCPDst, 11: UDPSrc, 12: UDPDst, 13: ICMPType, 14: ICMPCode,
+		15: ARPOp, 16: ARPSPA, 17: ARPTPA,
+	} {
+		m[classNXM0<<8|number] = f
+	}
 	return m
 }()
