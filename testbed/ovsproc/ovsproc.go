@@ -86,7 +86,7 @@ func (s *Switch) StartOVSDB(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := s.Run(ctx, "ovsdb-server", db,
+	_, err := s.run(ctx, s.netns, "ovsdb-server", db,
 		"--remote=punix:"+s.DBSock(), "--pidfile="+s.OVSDBPidFile(),
 		"--log-file="+filepath.Join(s.dir, "ovsdb-server.log"),
 		"--unixctl="+filepath.Join(s.dir, "ovsdb-server.ctl"),
@@ -105,8 +105,26 @@ func (s *Switch) StartVswitchd(ctx context.Context) error {
 		"--log-file=" + filepath.Join(s.dir, "ovs-vswitchd.log"),
 		"--unixctl=" + filepath.Join(s.dir, "ovs-vswitchd.ctl"),
 		"--detach", "--no-chdir", "-vconsole:off"}, s.vswitchdArgs...)
-	_, err := s.Run(ctx, "ovs-vswitchd", args...)
-	return err
+	if _, err := s.run(ctx, s.netns, "ovs-vswitchd", args...); err != nil {
+		return err
+	}
+	return s.linkControlSocket()
+}
+
+// linkControlSocket gives ovs-vswitchd's control socket the name by which
+// ovs-appctl(8) finds it when only OVS_RUNDIR is set.
+func (s *Switch) linkControlSocket() error {
+	pid, err := os.ReadFile(s.VswitchdPidFile())
+	if err != nil {
+		return err
+	}
+	old, _ := filepath.Glob(filepath.Join(s.dir, "ovs-vswitchd.*.ctl"))
+	for _, path := range old {
+		if err := removeIfThere(path); err != nil {
+			return err
+		}
+	}
+	return os.Symlink("ovs-vswitchd.ctl", filepath.Join(s.dir, "ovs-vswitchd."+strings.TrimSpace(string(pid))+".ctl"))
 }
 
 // StopOVSDB ends ovsdb-server with SIGTERM.
@@ -136,13 +154,18 @@ func (s *Switch) Appctl(ctx context.Context, args ...string) (string, error) {
 	return s.Run(ctx, "ovs-appctl", append([]string{"--timeout=60", "--target=" + filepath.Join(s.dir, "ovs-vswitchd.ctl")}, args...)...)
 }
 
-// Run runs a command with the switch's directories in its environment and in
-// its namespace, and returns its standard output. An error carries what the
-// command wrote to standard error.
+// Run runs a command with the switch's directories in its environment, and
+// returns its standard output. An error carries what the command wrote to
+// standard error. The command runs in the caller's network namespace: the
+// switch's sockets are files, which all namespaces share.
 func (s *Switch) Run(ctx context.Context, name string, args ...string) (string, error) {
+	return s.run(ctx, "", name, args...)
+}
+
+func (s *Switch) run(ctx context.Context, netns, name string, args ...string) (string, error) {
 	argv := append([]string{name}, args...)
-	if s.netns != "" {
-		argv = append([]string{"ip", "netns", "exec", s.netns}, argv...)
+	if netns != "" {
+		argv = append([]string{"ip", "netns", "exec", netns}, argv...)
 	}
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(),

@@ -30,3 +30,18 @@ func TestSwitchRunsAndCrashesAndRuns(t *testing.T) {
 		t.Errorf("a crash of vswitchd kept the flow:\n%s", out)
 	}
 }
+
+func TestAppctlFindsTheSwitchByItsDirectory(t *testing.T) {
+	s := ovstest.Start(t)
+	for range 2 { // also after a restart, with another process id
+		if out, err := s.Run(t.Context(), "ovs-appctl", "version"); err != nil || !strings.Contains(out, "ovs-vswitchd") {
+			t.Errorf("ovs-appctl without a target: %q, %v", out, err)
+		}
+		if err := s.KillVswitchd(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.StartVswitchd(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,320 @@
+//go:build linux
+
+package testbed
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/netspace"
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/topology"
+)
+
+func openNS(name string) (netns.NsHandle, error) { return netns.GetFromPath(netspace.Path(name)) }
+
+// buildHost makes a host: its namespace, its uplink, its Open vSwitch with both
+// bridges, its provider addresses and routes.
+func (t *Testbed) buildHost(ctx context.Context, host *topology.Host) error {
+	ns := t.HostNamespace(host.Name)
+	if err := t.makeNamespace(ns); err != nil {
+		return err
+	}
+	// br-int, br-phy and tunnel devices come and go: none shall speak IPv6 by
+	// itself. br-phy gets it back below where it has an IPv6 address. Reverse
+	// path filters would judge packets by routes that Open vSwitch does not use.
+	if err := netspace.SetSysctl(ns, "ipv6/conf/default/disable_ipv6=1",
+		"ipv4/conf/all/rp_filter=0", "ipv4/conf/default/rp_filter=0"); err != nil {
+		return err
+	}
+	if err := t.buildUplink(ctx, host); err != nil {
+		return err
+	}
+	sw := t.Switch(host.Name)
+	if err := sw.StartOVSDB(ctx); err != nil {
+		return err
+	}
+	var pas []string
+	for _, pa := range host.PAs {
+		pas = append(pas, pa.Addr().String())
+	}
+	dp := "datapath_type=" + t.state.Datapath
+	if _, err := sw.Vsctl(ctx, "--no-wait", "--",
+		// By default, Open vSwitch takes what follows one 802.1Q tag for payload,
+		// so a second tag would hide a frame from the pipeline.
+		"set", "Open_vSwitch", ".", "other_config:vlan-limit=0",
+		"external_ids:system-id="+host.Name, "external_ids:hostname="+host.Name,
+		"external_ids:nvgre-encap-ip="+quote(strings.Join(pas, ",")), "--",
+		// Without a fixed address a bridge takes that of one of its ports, and
+		// then the kernel's uplink and br-phy both answer to it.
+		"add-br", ProviderBridge, "--", "set", "Bridge", ProviderBridge, dp, "fail_mode=standalone",
+		"other_config:hwaddr="+quote(t.hostMAC(host.Name).String()), "external_ids:nvgre-testbed="+t.Name(), "--",
+		"add-port", ProviderBridge, Uplink, "--",
+		// The label lets the controller take the bridge as its own.
+		"add-br", IntegrationBridge, "--", "set", "Bridge", IntegrationBridge, dp, "fail_mode=secure",
+		"external_ids:nvgre-ofctl=bridge", "external_ids:nvgre-testbed="+t.Name(),
+	); err != nil {
+		return err
+	}
+	if err := sw.StartVswitchd(ctx); err != nil {
+		return err
+	}
+	return t.setUpProvider(ctx, host)
+}
+
+// quote makes a value that ovs-vsctl takes whole.
+func quote(s string) string { return `"` + s + `"` }
+
+// buildUplink connects a host to its subnet of the underlay.
+func (t *Testbed) buildUplink(ctx context.Context, host *topology.Host) error {
+	ns, under, port := t.HostNamespace(host.Name), t.UnderlayNamespace(), UnderlayPort(host.Name)
+	if err := connect(ns, Uplink, under, port, t.state.Plan.MTU, nil); err != nil {
+		return err
+	}
+	if err := netspace.OffloadOff(ns, Uplink); err != nil {
+		return err
+	}
+	if err := netspace.OffloadOff(under, port); err != nil {
+		return err
+	}
+	if err := netspace.SetSysctl(under, "ipv6/conf/"+port+"/disable_ipv6=1"); err != nil {
+		return err
+	}
+	if err := t.deafen(ctx, host.Name, Uplink); err != nil {
+		return err
+	}
+	h, err := netspace.Handle(under)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	link, err := h.LinkByName(port)
+	if err != nil {
+		return fmt.Errorf("%s in the underlay: %w", port, err)
+	}
+	bridge, err := h.LinkByName(UnderlayBridge(host.Subnet))
+	if err == nil {
+		err = h.LinkSetMaster(link, bridge)
+	}
+	if err == nil {
+		err = h.LinkSetUp(link)
+	}
+	if err != nil {
+		return fmt.Errorf("joining %s to the underlay: %w", port, err)
+	}
+	hh, err := netspace.Handle(ns)
+	if err != nil {
+		return err
+	}
+	defer hh.Close()
+	return setUp(hh, Uplink)
+}
+
+// deafen makes the kernel of a host deaf on devices that Open vSwitch reads: a
+// switch in user space sees copies of the frames, and the kernel would answer
+// them as well, for ARP with its own MACs, for GRE with "protocol unreachable".
+// The hook is behind the one by which Open vSwitch reads. With the kernel's
+// datapath it would be before it, and the kernel leaves such frames alone.
+func (t *Testbed) deafen(ctx context.Context, host string, devices ...string) error {
+	if t.state.Datapath != DatapathNetdev || len(devices) == 0 {
+		return nil
+	}
+	ns := t.HostNamespace(host)
+	settings := []string{"ipv4/conf/all/arp_ignore=1"}
+	var rules strings.Builder
+	rules.WriteString("table netdev nvgre_testbed {\n")
+	for _, d := range devices {
+		settings = append(settings, "ipv6/conf/"+d+"/disable_ipv6=1", "ipv4/conf/"+d+"/arp_ignore=8")
+		fmt.Fprintf(&rules, "\tchain %s {\n\t\ttype filter hook ingress device \"%s\" priority 0; policy drop;\n\t\tcounter\n\t}\n", chainName(d), d)
+	}
+	rules.WriteString("}\n")
+	if err := netspace.SetSysctl(ns, settings...); err != nil {
+		return err
+	}
+	return t.nft(ctx, host, rules.String())
+}
+
+// chainName makes the name of an nft chain out of a device's.
+func chainName(device string) string {
+	return "in_" + strings.NewReplacer("-", "_", "+", "__", ".", "_").Replace(device)
+}
+
+func (t *Testbed) nft(ctx context.Context, host, rules string) error {
+	cmd := exec.CommandContext(ctx, lookTool("nft"), "-f", "-")
+	cmd.Stdin = strings.NewReader(rules)
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := netspace.Do(t.HostNamespace(host), cmd.Start); err != nil {
+		return fmt.Errorf("nft: %w", err)
+	}
+	if err := cmd.Wait(); err != nil {
+		return fmt.Errorf("nft: %w: %s; the rules were:\n%s", err, strings.TrimSpace(out.String()), rules)
+	}
+	return nil
+}
+
+func lookTool(name string) string {
+	if p, err := exec.LookPath(name); err == nil {
+		return p
+	}
+	return filepath.Join("/usr/sbin", name)
+}
+
+// setUpProvider gives br-phy the host's provider addresses, and makes known and
+// fast who the next hops are. It is all that a new ovs-vswitchd has forgotten.
+func (t *Testbed) setUpProvider(ctx context.Context, host *topology.Host) error {
+	ns := t.HostNamespace(host.Name)
+	h, err := netspace.Handle(ns)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	link, err := h.LinkByName(ProviderBridge)
+	if err != nil {
+		return fmt.Errorf("%s: %w", ProviderBridge, err)
+	}
+	if err := h.LinkSetMTU(link, t.state.Plan.MTU); err != nil {
+		return fmt.Errorf("setting the MTU of %s: %w", ProviderBridge, err)
+	}
+	if slices.ContainsFunc(host.PAs, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+		if err := netspace.SetSysctl(ns, "ipv6/conf/"+ProviderBridge+"/disable_ipv6=0", "ipv6/conf/"+ProviderBridge+"/accept_ra=0"); err != nil {
+			return err
+		}
+	}
+	if err := h.LinkSetUp(link); err != nil {
+		return fmt.Errorf("setting %s up: %w", ProviderBridge, err)
+	}
+	for _, pa := range host.PAs {
+		if has, err := hasAddress(h, link, pa.Addr()); err != nil {
+			return err
+		} else if !has {
+			if err := addAddress(h, link, pa); err != nil {
+				return err
+			}
+		}
+	}
+	for _, s := range t.state.Plan.Subnets {
+		if s.Router.IsValid() && slices.ContainsFunc(host.PAs, func(p netip.Prefix) bool { return s.Prefix.Contains(p.Addr()) }) {
+			if err := addDefaultRoute(h, link, s.Router); err != nil {
+				return err
+			}
+		}
+	}
+	return t.pinNeighbours(ctx, host)
+}
+
+func hasAddress(h *netlink.Handle, link netlink.Link, a netip.Addr) (bool, error) {
+	addrs, err := h.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return false, fmt.Errorf("listing the addresses of %s: %w", link.Attrs().Name, err)
+	}
+	return slices.ContainsFunc(addrs, func(x netlink.Addr) bool { return x.IP.Equal(net.IP(a.AsSlice())) }), nil
+}
+
+// neighbour is an address of the underlay and the MAC that stands for it in a
+// host's subnet.
+type neighbour struct {
+	addr    netip.Addr
+	mac     net.HardwareAddr
+	nextHop bool // in the host's own subnet
+}
+
+// neighbours returns the hosts and routers that a host hears of.
+func (t *Testbed) neighbours(host *topology.Host) []neighbour {
+	var all []neighbour
+	local := make(map[bool]*topology.Subnet) // by IPv4 or not
+	for _, pa := range host.PAs {
+		for i, s := range t.state.Plan.Subnets {
+			if s.Prefix.Contains(pa.Addr()) {
+				local[pa.Addr().Is4()] = &t.state.Plan.Subnets[i]
+				if s.Router.IsValid() {
+					all = append(all, neighbour{s.Router, t.routerMAC(&s), true})
+				}
+			}
+		}
+	}
+	for _, peer := range t.state.Plan.Hosts {
+		if peer.Name == host.Name {
+			continue
+		}
+		for _, pa := range peer.PAs {
+			s := local[pa.Addr().Is4()]
+			switch {
+			case s == nil: // no provider address of that family here
+			case s.Prefix.Contains(pa.Addr()):
+				all = append(all, neighbour{pa.Addr(), t.hostMAC(peer.Name), true})
+			default: // behind the router
+				all = append(all, neighbour{pa.Addr(), t.routerMAC(s), false})
+			}
+		}
+	}
+	return all
+}
+
+// pinNeighbours tells a host's Open vSwitch the MACs of its next hops, so that
+// the first packet to each is not lost while they are resolved, and lets no
+// frame change them: Open vSwitch learns them from ARP and from the source of
+// any GRE packet, so whoever can send one packet into the underlay could send
+// tunnels elsewhere.
+func (t *Testbed) pinNeighbours(ctx context.Context, host *topology.Host) error {
+	sw := t.Switch(host.Name)
+	var flows strings.Builder
+	for _, n := range t.neighbours(host) {
+		ip, src := "ip", "nw_src"
+		if n.addr.Is6() {
+			ip, src = "ipv6", "ipv6_src"
+		}
+		fmt.Fprintf(&flows, "priority=200,in_port=%s,%s,%s=%s,dl_src=%s actions=NORMAL\n", Uplink, ip, src, n.addr, n.mac)
+		fmt.Fprintf(&flows, "priority=190,in_port=%s,%s,%s=%s actions=drop\n", Uplink, ip, src, n.addr)
+		if n.addr.Is4() {
+			fmt.Fprintf(&flows, "priority=200,in_port=%s,arp,arp_spa=%s,arp_sha=%s,dl_src=%s actions=NORMAL\n", Uplink, n.addr, n.mac, n.mac)
+			fmt.Fprintf(&flows, "priority=190,in_port=%s,arp,arp_spa=%s actions=drop\n", Uplink, n.addr)
+		} else {
+			fmt.Fprintf(&flows, "priority=210,in_port=%s,icmp6,icmp_type=136,nd_target=%s,nd_tll=%s,dl_src=%s actions=NORMAL\n", Uplink, n.addr, n.mac, n.mac)
+			fmt.Fprintf(&flows, "priority=205,in_port=%s,icmp6,icmp_type=136,nd_target=%s actions=drop\n", Uplink, n.addr)
+		}
+		if !n.nextHop {
+			continue
+		}
+		if t.state.Datapath == DatapathSystem { // the kernel's tunnels use the kernel's neighbours
+			if err := t.pinKernelNeighbour(host.Name, n); err != nil {
+				return err
+			}
+		} else if _, err := sw.Appctl(ctx, "tnl/neigh/set", ProviderBridge, n.addr.String(), n.mac.String()); err != nil {
+			return err
+		}
+	}
+	if t.state.Datapath == DatapathNetdev {
+		if _, err := sw.Appctl(ctx, "tnl/neigh/aging", "3600"); err != nil { // the maximum, in seconds
+			return err
+		}
+	}
+	file := filepath.Join(sw.Dir(), ProviderBridge+".flows")
+	if err := os.WriteFile(file, []byte(flows.String()), 0o644); err != nil {
+		return err
+	}
+	_, err := sw.Ofctl(ctx, "--bundle", "add-flows", sw.MgmtSock(ProviderBridge), file)
+	return err
+}
+
+func (t *Testbed) pinKernelNeighbour(host string, n neighbour) error {
+	h, err := netspace.Handle(t.HostNamespace(host))
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	link, err := h.LinkByName(ProviderBridge)
+	if err != nil {
+		return err
+	}
+	return h.NeighSet(&netlink.Neigh{LinkIndex: link.Attrs().Index, IP: n.addr.AsSlice(), HardwareAddr: n.mac, State: netlink.NUD_PERMANENT})
+}
