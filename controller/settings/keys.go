@@ -64,8 +64,17 @@ func Keys() []Key {
 			"The form of a log line.",
 			word(func(s *Settings) *string { return &s.Log.Format }, "text", "json")},
 		{"bridge", "name", "br-int",
-			"The integration bridge. It is created where it is missing, and a bridge of that name that this product did not make is refused.",
+			"The integration bridge. It is created where it is missing; for one that is there already see adopt-bridge.",
 			device(func(s *Settings) *string { return &s.Bridge })},
+		{"adopt-bridge", "true or false", "false",
+			"Whether a bridge of that name that this product did not make is taken over: its fail-mode and protocols are set, its ports and foreign flows stay.",
+			func(s *Settings, v, _ string) error {
+				if v != "true" && v != "false" {
+					return want(v, "true or false")
+				}
+				s.AdoptBridge = v == "true"
+				return nil
+			}},
 		{"datapath-type", "netdev, system or nothing", "",
 			"The bridge's datapath: netdev for the userspace datapath, system for the kernel's, nothing to leave it as it is.",
 			word(func(s *Settings) *string { return &s.DatapathType }, "", "netdev", "system")},

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -49,7 +50,10 @@ func AddFlags(fs *pflag.FlagSet) {
 			fs.Var(&hostsFlag{}, k.Flag(), k.Doc)
 			continue
 		}
-		fs.Var(&textFlag{value: k.Default, kind: kindWord(k.Kind)}, k.Flag(), k.Doc)
+		f := fs.VarPF(&textFlag{value: k.Default, kind: kindWord(k.Kind)}, k.Flag(), "", k.Doc)
+		if k.Kind == "true or false" {
+			f.NoOptDefVal = "true"
+		}
 	}
 }
 
@@ -57,6 +61,8 @@ func kindWord(kind string) string {
 	switch w, _, _ := strings.Cut(kind, ","); w {
 	case "path", "name", "duration":
 		return w
+	case "true or false":
+		return "bool"
 	}
 	return "word"
 }
@@ -226,7 +232,11 @@ func (l *loader) take(k Key, fs *pflag.FlagSet, cwd string) {
 			}
 		}
 	}
-	switch val := l.v.Get(id).(type) {
+	value := l.v.Get(id)
+	if b, ok := value.(bool); ok && k.Kind == "true or false" {
+		value = strconv.FormatBool(b)
+	}
+	switch val := value.(type) {
 	case string:
 		if err := k.set(l.s, val, dir); err != nil {
 			for line := range strings.SplitSeq(err.Error(), "\n") {

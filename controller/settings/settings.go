@@ -16,6 +16,7 @@ type Settings struct {
 	Log         Log
 
 	Bridge       string
+	AdoptBridge  bool
 	DatapathType string // "" leaves it to the switch
 	TunnelPort   string
 	PortMode     PortMode

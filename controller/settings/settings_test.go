@@ -61,7 +61,7 @@ func equal(a, b settings.Settings) bool {
 		return false
 	}
 	a.Hosts, b.Hosts, a.Warnings, b.Warnings = nil, nil, nil, nil
-	return a.File == b.File && a.Policy == b.Policy && a.AdminSocket == b.AdminSocket && a.Log == b.Log && a.Bridge == b.Bridge &&
+	return a.File == b.File && a.Policy == b.Policy && a.AdminSocket == b.AdminSocket && a.Log == b.Log && a.Bridge == b.Bridge && a.AdoptBridge == b.AdoptBridge &&
 		a.DatapathType == b.DatapathType && a.TunnelPort == b.TunnelPort && a.PortMode == b.PortMode && a.Role == b.Role && a.TLS == b.TLS &&
 		a.PlacementGrace == b.PlacementGrace && a.ReconnectMax == b.ReconnectMax && a.AuditInterval == b.AuditInterval &&
 		a.ApplyTimeout == b.ApplyTimeout && a.PolicySettle == b.PolicySettle
@@ -73,6 +73,7 @@ policy: policy.yaml
 admin-socket: /run/x.sock
 log: {level: debug, format: json}
 bridge: br-test
+adopt-bridge: true
 datapath-type: netdev
 tunnel-port: gre1
 port-mode: per-vsid
@@ -98,7 +99,7 @@ hosts:
 	want := settings.Settings{
 		File: file, Policy: filepath.Join(dir, "policy.yaml"), AdminSocket: "/run/x.sock",
 		Log:    settings.Log{Level: slog.LevelDebug, Format: "json"},
-		Bridge: "br-test", DatapathType: "netdev", TunnelPort: "gre1", PortMode: settings.PortPerVSID, Role: settings.Equal,
+		Bridge: "br-test", AdoptBridge: true, DatapathType: "netdev", TunnelPort: "gre1", PortMode: settings.PortPerVSID, Role: settings.Equal,
 		TLS:            settings.TLS{CA: filepath.Join(dir, "ca.pem"), Certificate: filepath.Join(dir, "pki/c.pem"), PrivateKey: "/k.pem"},
 		PlacementGrace: 3 * time.Second, ReconnectMax: 250 * time.Millisecond, AuditInterval: 0, ApplyTimeout: 2 * time.Minute,
 		PolicySettle: 5 * time.Millisecond,
@@ -127,6 +128,9 @@ func TestFileBelowEnvironmentBelowFlag(t *testing.T) {
 		t.Errorf("bridge %q, level %v, policy %q", s.Bridge, s.Log.Level, s.Policy)
 	}
 	t.Setenv("NVGRE_BRIDGE", "") // empty counts as not set
+	if s, err = settings.Load("", flags(t, "--adopt-bridge")); err != nil || !s.AdoptBridge {
+		t.Errorf("--adopt-bridge: %v, %v", s, err)
+	}
 	if s, err = settings.Load(file, flags(t)); err != nil || s.Bridge != "br-file" {
 		t.Errorf("bridge %q, %v", s.Bridge, err)
 	}
@@ -190,6 +194,9 @@ func TestProblems(t *testing.T) {
 		"bridge empty":            {file: `bridge: ""`, want: "1:9: bridge is empty: want 1 to 15 letters"},
 		"datapath":                {file: "datapath-type: dpdk", want: `is "dpdk": want "" or netdev or system`},
 		"port mode":               {file: "port-mode: both", want: `is "both": want flow or per-vsid`},
+		"bool as a number":        {file: "adopt-bridge: 1", want: "adopt-bridge is 1: want true or false"},
+		"bool as a text":          {file: "adopt-bridge: 'yes'", want: `adopt-bridge is "yes": want true or false`},
+		"text as a bool":          {file: "bridge: true", want: "bridge is true: want name, in quotes"},
 		"role":                    {file: "role: slave", want: `is "slave": want master or equal`},
 		"half a TLS identity":     {file: "tls: {ca: x}", want: "tls is incomplete"},
 		"ssl without TLS":         {file: "hosts: [{name: a, ovsdb: 'ssl:10.0.0.1:6640'}]", want: "tls is missing, and host a is reached by ssl:10.0.0.1:6640"},

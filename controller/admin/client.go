@@ -1,0 +1,54 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+)
+
+// maxReply bounds what the client reads of a reply, in octets.
+const maxReply = 256 << 20
+
+// FetchStatus asks the daemon at an admin socket for its status.
+func FetchStatus(ctx context.Context, socket string) (*Status, error) {
+	body, err := Get(ctx, socket, "/v1/status")
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{}
+	if err := json.Unmarshal(body, s); err != nil {
+		return nil, fmt.Errorf("admin socket %s: the status cannot be read, is the daemon of the same release? %w", socket, err)
+	}
+	return s, nil
+}
+
+// Get returns the body of one page of a daemon's admin socket. Any status but
+// 200 is an error.
+func Get(ctx context.Context, socket, page string) ([]byte, error) {
+	t := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", socket)
+	}}
+	defer t.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin"+page, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := (&http.Client{Transport: t}).Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("admin socket %s: %w: is the controller running, and is this the admin-socket of its settings?", socket, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
+	if err != nil {
+		return nil, fmt.Errorf("admin socket %s: %w", socket, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return body, fmt.Errorf("admin socket %s: %s: %s", socket, resp.Status, strings.TrimSpace(string(body)))
+	}
+	return body, nil
+}

@@ -1,0 +1,141 @@
+package admin
+
+import (
+	"fmt"
+	"time"
+)
+
+// Status is the whole daemon at one moment, as /v1/status shows it.
+type Status struct {
+	Version  string    `json:"version"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	Settings string    `json:"settings"` // the file; "" where there was none
+
+	// Ready says that a policy is in force and every reachable host holds it;
+	// Missing says what is lacking otherwise, one sentence each.
+	Ready   bool     `json:"ready"`
+	Missing []string `json:"missing"`
+	// Healthy says that Trouble is empty: all that an operator should see to,
+	// one sentence each. Unlike Ready it also takes a host that cannot be
+	// reached, a refused policy file and a refused flow for trouble.
+	Healthy bool     `json:"healthy"`
+	Trouble []string `json:"trouble"`
+
+	Policy      Policy       `json:"policy"`
+	Hosts       []Host       `json:"hosts"`       // by name
+	Attachments []Attachment `json:"attachments"` // by host, then iface-id
+}
+
+// Policy is the policy in force and what became of the last attempt to read
+// another.
+type Policy struct {
+	File     string    `json:"file"`
+	Revision uint64    `json:"revision"` // milliseconds since 1970, strictly increasing; 0: none in force
+	Loaded   time.Time `json:"loaded"`   // when the one in force was
+	Domains  int       `json:"routing_domains"`
+	Subnets  int       `json:"subnets"`
+	Records  int       `json:"records"`
+	// Error is why the file as it is now was refused; "" when it is in force.
+	Error   string    `json:"error"`
+	ErrorAt time.Time `json:"error_at"`
+}
+
+// Host is one host that the daemon drives.
+type Host struct {
+	Name     string  `json:"name"`
+	OVSDB    Channel `json:"ovsdb"`
+	OpenFlow Channel `json:"openflow"`
+
+	OVSVersion string `json:"ovs_version"`
+	SystemID   string `json:"system_id"`
+
+	InSync            bool      `json:"in_sync"`            // the switch has confirmed the wanted revision
+	RevisionWanted    uint64    `json:"revision_wanted"`    // 0: nothing is wanted yet
+	RevisionInstalled uint64    `json:"revision_installed"` // confirmed by the switch
+	FlowsWanted       int       `json:"flows_wanted"`
+	FlowsInstalled    int       `json:"flows_installed"` // ours
+	FlowsForeign      int       `json:"flows_foreign"`   // somebody else's, never touched
+	FlowsKept         int       `json:"flows_kept"`      // stale, kept until a silent host has answered
+	LastSync          time.Time `json:"last_sync"`
+	LastSyncSeconds   float64   `json:"last_sync_seconds"`
+
+	FlowsRefused int       `json:"flows_refused"`
+	Refused      []Refusal `json:"refused"` // the first of them
+	Problems     []string  `json:"problems"`
+}
+
+// Channel is one of the two connections to a host.
+type Channel struct {
+	Address   string `json:"address"`
+	Connected bool   `json:"connected"`
+	Error     string `json:"error"`
+}
+
+// Refusal is a wanted flow that a switch does not hold.
+type Refusal struct {
+	Owner string `json:"owner"`
+	Flow  string `json:"flow"`
+	Error string `json:"error"`
+}
+
+// Attachment is a VM's port on a host.
+type Attachment struct {
+	Host          string `json:"host"`
+	IfaceID       string `json:"iface_id"`
+	Interface     string `json:"interface"`
+	OFPort        uint32 `json:"ofport"`
+	RoutingDomain string `json:"routing_domain"` // "" where no record has the iface-id
+	VM            string `json:"vm"`
+	CA            string `json:"ca"`
+	VSID          uint32 `json:"vsid"`
+	// Installed: every flow for the VM is in place on every host that needs it.
+	Installed bool   `json:"installed"`
+	Problem   string `json:"problem"`
+}
+
+// Judge sets Ready, Missing, Healthy and Trouble from the rest.
+func (s *Status) Judge() {
+	s.Missing, s.Trouble = []string{}, []string{}
+	missing := func(format string, args ...any) { s.Missing = append(s.Missing, fmt.Sprintf(format, args...)) }
+	trouble := func(format string, args ...any) { s.Trouble = append(s.Trouble, fmt.Sprintf(format, args...)) }
+
+	if s.Policy.Revision == 0 {
+		missing("no policy is in force")
+	}
+	if s.Policy.Error != "" {
+		trouble("the policy file is refused, the version before it stays in force: %s", s.Policy.Error)
+	}
+	for i := range s.Hosts {
+		h := &s.Hosts[i]
+		if !h.OVSDB.Connected {
+			trouble("host %s: OVSDB at %s: %s", h.Name, h.OVSDB.Address, h.OVSDB.Error)
+		}
+		if !h.OpenFlow.Connected {
+			trouble("host %s: OpenFlow at %s: %s", h.Name, h.OpenFlow.Address, h.OpenFlow.Error)
+		}
+		reachable := h.OVSDB.Connected || h.OpenFlow.Connected
+		switch {
+		case h.InSync || !reachable || s.Policy.Revision == 0:
+		case !h.OpenFlow.Connected:
+			missing("host %s: its switch does not answer, its OVSDB does: see host's OpenFlow error", h.Name)
+		case h.RevisionWanted == 0:
+			missing("host %s: waiting for hosts to report their attachments", h.Name)
+		default:
+			missing("host %s: revision %d is on its way, %d is in place", h.Name, h.RevisionWanted, h.RevisionInstalled)
+		}
+		if h.FlowsRefused > 0 {
+			trouble("host %s: %d flows are not in place, such as that of %s: %s", h.Name, h.FlowsRefused, h.Refused[0].Owner, h.Refused[0].Error)
+		}
+		for _, p := range h.Problems {
+			trouble("host %s: %s", h.Name, p)
+		}
+	}
+	for i := range s.Attachments {
+		if a := &s.Attachments[i]; a.Problem != "" {
+			trouble("host %s: attachment %s (%s): %s", a.Host, a.IfaceID, a.Interface, a.Problem)
+		}
+	}
+	s.Ready = len(s.Missing) == 0
+	s.Healthy = s.Ready && len(s.Trouble) == 0
+}
