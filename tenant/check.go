@@ -108,6 +108,7 @@ func (c *checker) host(i int) {
 		c.hostsKnown = false
 	} else if m := nameProblem("the host's name", h.Name, MaxHostName); m != "" {
 		c.add(path+".name", m)
+		c.hostsKnown = false
 	} else if first, taken := c.hosts[h.Name]; taken {
 		c.add(path+".name", fmt.Sprintf("host %q is given twice: want a name of its own for each host", h.Name),
 			fmt.Sprintf("hosts[%d].name", first))
@@ -128,6 +129,7 @@ func (c *checker) host(i int) {
 			if pa.IsValid() || !h.Unread.Has(FieldProviderAddresses) {
 				c.add(paPath, m)
 			}
+			c.pasKnown = false
 			continue
 		}
 		first, taken := c.paOwner[pa]
@@ -165,7 +167,7 @@ func (c *checker) endpoint(path, s string) {
 			return
 		}
 	}
-	c.add(path, fmt.Sprintf("%q says not how to reach the host: want unix:PATH, tcp:IP:PORT or ssl:IP:PORT", s))
+	c.add(path, fmt.Sprintf("%q does not say how to reach the host: want unix:PATH, tcp:IP:PORT or ssl:IP:PORT", s))
 }
 
 func (c *checker) domain(i int) {
@@ -250,7 +252,7 @@ func nameProblem(what, s string, limit int) string {
 func addrProblem(what string, a netip.Addr) string {
 	switch {
 	case !a.IsValid():
-		return fmt.Sprintf("is missing: want the %s, an IPv4 address", what)
+		return fmt.Sprintf("is missing: want a %s, such as 10.0.1.11", what)
 	case !supported(a):
 		return fmt.Sprintf("%s %s: IPv6 is not supported yet: want an IPv4 address", what, a)
 	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):

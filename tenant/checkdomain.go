@@ -119,8 +119,8 @@ func (c *domainChecker) checkGateways(j int, prefixesKnown bool) {
 			}
 			continue
 		}
-		c.gateways[g] = true
 		if !prefixesKnown || k >= len(s.Prefixes) {
+			c.gateways[g] = true
 			continue
 		}
 		p := s.Prefixes[k]
@@ -129,6 +129,8 @@ func (c *domainChecker) checkGateways(j int, prefixesKnown bool) {
 				prefixPath(c.d, j, k))
 		} else if m := edgeProblem("gateway", g, p); m != "" {
 			c.add(gwPath, m)
+		} else {
+			c.gateways[g] = true
 		}
 	}
 }
@@ -306,6 +308,16 @@ func edgeProblem(what string, a CA, p CAPrefix) string {
 		kind = "broadcast"
 	}
 	return fmt.Sprintf("%s %s is the %s address of %s: want an address from %s to %s", what, a, kind, p, first.Next(), last.Prev())
+}
+
+// DefaultGateways returns the gateways of a subnet with these prefixes where its
+// policy gives none: the first usable address of each.
+func DefaultGateways(prefixes []CAPrefix) []CA {
+	all := make([]CA, len(prefixes))
+	for i, p := range prefixes {
+		all[i] = defaultGateway(p)
+	}
+	return all
 }
 
 // defaultGateway returns the first usable address of p: the one after the

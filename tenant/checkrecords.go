@@ -181,8 +181,13 @@ func listPrefixes(all []CAPrefix) string {
 // hostChoice names the hosts where they are few.
 func (c *checker) hostChoice() string {
 	const most = 5
-	if len(c.hosts) == 0 || len(c.hosts) > most {
+	switch n := len(c.hosts); {
+	case n == 0 || n > most:
 		return "a name from hosts"
+	case n == 1:
+		for name := range c.hosts {
+			return name
+		}
 	}
 	return "one of " + strings.Join(slices.Sorted(maps.Keys(c.hosts)), ", ")
 }

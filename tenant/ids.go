@@ -97,10 +97,10 @@ func ParseMAC(s string) (MAC, error) {
 		return m, fmt.Errorf("MAC %q: want six octets such as 02:00:00:00:00:05, 02-00-00-00-00-05 or 020000000005", s)
 	}
 	if m == (MAC{}) {
-		return m, fmt.Errorf("MAC %q is zero: want the MAC of the VM's network adapter", s)
+		return m, fmt.Errorf("MAC %q is zero: want the MAC of a network adapter", s)
 	}
 	if m[0]&1 != 0 {
-		return m, fmt.Errorf("MAC %q is a group (multicast) address: want the unicast MAC of the VM's network adapter", s)
+		return m, fmt.Errorf("MAC %q is a group (multicast) address: want a unicast address", s)
 	}
 	return m, nil
 }
@@ -238,7 +238,7 @@ func (p *CAPrefix) UnmarshalText(b []byte) (err error) {
 func parseAddr(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(s)
 	if err != nil {
-		return a, errors.New("want an IPv4 or IPv6 address")
+		return a, errors.New("want an address such as 10.0.1.11")
 	}
 	switch {
 	case a.Zone() != "":

@@ -101,10 +101,7 @@ func (p *Policy) fillSubnets(c *checker) {
 			out.Name = v.String()
 		}
 		if len(out.Gateways) == 0 {
-			out.Gateways = make([]CA, len(s.Prefixes))
-			for i, prefix := range s.Prefixes {
-				out.Gateways[i] = defaultGateway(prefix)
-			}
+			out.Gateways = DefaultGateways(s.Prefixes)
 		}
 		p.subnetByVSID[v] = len(p.subnets)
 		p.subnetsOf[d.RDID] = append(p.subnetsOf[d.RDID], len(p.subnets))

@@ -9,47 +9,47 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
-// The keys of the objects of a policy file. A test compares them with
-// tenant.Spec.
+// The keys of the objects of a policy file, and whether they may be left out. A
+// test compares them with tenant.Spec and the schema.
 var (
 	policyFields = []field{
-		{"version", tenant.FieldVersion},
-		{"gateway_mac", tenant.FieldGatewayMAC},
-		{"hosts", tenant.FieldHosts},
-		{"routing_domains", tenant.FieldRoutingDomains},
+		{"version", tenant.FieldVersion, false},
+		{"gateway_mac", tenant.FieldGatewayMAC, true},
+		{"hosts", tenant.FieldHosts, true},
+		{"routing_domains", tenant.FieldRoutingDomains, true},
 	}
 	hostFields = []field{
-		{"name", tenant.FieldName},
-		{"provider_addresses", tenant.FieldProviderAddresses},
-		{"ovsdb", tenant.FieldOVSDB},
-		{"openflow", tenant.FieldOpenFlow},
+		{"name", tenant.FieldName, false},
+		{"provider_addresses", tenant.FieldProviderAddresses, false},
+		{"ovsdb", tenant.FieldOVSDB, true},
+		{"openflow", tenant.FieldOpenFlow, true},
 	}
 	domainFields = []field{
-		{"rdid", tenant.FieldRDID},
-		{"name", tenant.FieldName},
-		{"customer", tenant.FieldCustomer},
-		{"subnets", tenant.FieldSubnets},
-		{"routes", tenant.FieldRoutes},
+		{"rdid", tenant.FieldRDID, false},
+		{"name", tenant.FieldName, true},
+		{"customer", tenant.FieldCustomer, true},
+		{"subnets", tenant.FieldSubnets, true},
+		{"routes", tenant.FieldRoutes, true},
 	}
 	subnetFields = []field{
-		{"vsid", tenant.FieldVSID},
-		{"name", tenant.FieldName},
-		{"prefixes", tenant.FieldPrefixes},
-		{"gateways", tenant.FieldGateways},
-		{"records", tenant.FieldRecords},
+		{"vsid", tenant.FieldVSID, false},
+		{"name", tenant.FieldName, true},
+		{"prefixes", tenant.FieldPrefixes, false},
+		{"gateways", tenant.FieldGateways, true},
+		{"records", tenant.FieldRecords, true},
 	}
 	recordFields = []field{
-		{"vm", tenant.FieldVM},
-		{"ca", tenant.FieldCA},
-		{"mac", tenant.FieldMAC},
-		{"iface_id", tenant.FieldIfaceID},
-		{"host", tenant.FieldHost},
-		{"pa", tenant.FieldPA},
+		{"vm", tenant.FieldVM, false},
+		{"ca", tenant.FieldCA, false},
+		{"mac", tenant.FieldMAC, false},
+		{"iface_id", tenant.FieldIfaceID, true},
+		{"host", tenant.FieldHost, true},
+		{"pa", tenant.FieldPA, true},
 	}
 	routeFields = []field{
-		{"prefix", tenant.FieldPrefix},
-		{"next_hop", tenant.FieldNextHop},
-		{"metric", tenant.FieldMetric},
+		{"prefix", tenant.FieldPrefix, false},
+		{"next_hop", tenant.FieldNextHop, false},
+		{"metric", tenant.FieldMetric, true},
 	}
 )
 

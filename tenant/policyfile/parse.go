@@ -25,7 +25,7 @@ func parseYAML(name string, data []byte) (*yaml.Node, *Problem) {
 	}
 	if i, what := badText(data); i >= 0 {
 		line, column := lineColumn(data, i)
-		return fail(line, column, "%s: want a YAML file in UTF-8", what)
+		return fail(line, column, "%s: want text in UTF-8", what)
 	}
 	const empty = "the file is empty: want a policy that begins with version: 1"
 	dec := yaml.NewDecoder(bytes.NewReader(data))

@@ -27,8 +27,9 @@ type reader struct {
 
 // step is one part of a path: a key, or an index where key is empty.
 type step struct {
-	key   string
-	index int
+	key      string
+	optional bool // the key may be left out
+	index    int
 }
 
 func (r *reader) position(n *yaml.Node) tenant.Position {
@@ -91,8 +92,9 @@ func countNodes(n *yaml.Node) int {
 
 // field is a key of an object and the field of tenant's Spec that it fills.
 type field struct {
-	key   string
-	field tenant.FieldSet
+	key      string
+	field    tenant.FieldSet
+	optional bool
 }
 
 // object reads the mapping n: read is called for each of fields that is there,
@@ -100,7 +102,11 @@ type field struct {
 // there but could not be read. What names the object in messages.
 func (r *reader) object(n *yaml.Node, what string, fields []field, read func(f tenant.FieldSet, v *yaml.Node) bool) (unread tenant.FieldSet) {
 	n, ok := r.follow(n)
-	if !ok || !r.kind(n, yaml.MappingNode, what) {
+	if !ok {
+		return tenant.AllFields
+	}
+	if n.Kind != yaml.MappingNode || n.Style&yaml.TaggedStyle != 0 {
+		r.kind(n, yaml.MappingNode, fmt.Sprintf("%s, a mapping with the keys %s", what, keys(fields)))
 		return tenant.AllFields
 	}
 	var seen, maybe tenant.FieldSet
@@ -112,7 +118,7 @@ func (r *reader) object(n *yaml.Node, what string, fields []field, read func(f t
 			maybe |= r.unknownKey(k, what, fields, n)
 			continue
 		}
-		r.path = append(r.path, step{key: k.Value})
+		r.path = append(r.path, step{key: k.Value, optional: fields[f].optional})
 		if bit := fields[f].field; seen.Has(bit) {
 			r.problem(k, "key %q is given twice, first at line %d: want it once", k.Value, first[f].Line)
 			unread |= bit
@@ -182,12 +188,14 @@ func keyStep(key string) string {
 	return strconv.Quote(key)
 }
 
-func choice(fields []field) string {
-	keys := make([]string, len(fields))
+func choice(fields []field) string { return "one of " + keys(fields) }
+
+func keys(fields []field) string {
+	all := make([]string, len(fields))
 	for i := range fields {
-		keys[i] = fields[i].key
+		all[i] = fields[i].key
 	}
-	return "one of " + strings.Join(keys, ", ")
+	return strings.Join(all, ", ")
 }
 
 // list reads the sequence n: read is called for each item and says whether it
@@ -215,7 +223,7 @@ func (r *reader) kind(n *yaml.Node, kind yaml.Kind, what string) bool {
 	case n.Kind == kind:
 		return true
 	case isNull(n):
-		r.problem(n, "is null: want %s, or no key at all where there is nothing to say", what)
+		r.problem(n, "is null: want %s%s", what, r.orNothing())
 	case n.Kind == yaml.MappingNode:
 		r.problem(n, "is a mapping: want %s", what)
 	case n.Kind == yaml.SequenceNode:
@@ -224,6 +232,14 @@ func (r *reader) kind(n *yaml.Node, kind yaml.Kind, what string) bool {
 		r.problem(n, "is the single value %s: want %s", shown(n), what)
 	}
 	return false
+}
+
+// orNothing ends the message of a value that is not there.
+func (r *reader) orNothing() string {
+	if n := len(r.path); n > 0 && r.path[n-1].optional {
+		return ", or leave the key out"
+	}
+	return ""
 }
 
 func isNull(n *yaml.Node) bool {
@@ -258,9 +274,9 @@ func (r *reader) text(n *yaml.Node, what string, out *string) bool {
 	quoted := n.Style != 0
 	switch {
 	case n.Value == "" && quoted:
-		r.problem(n, "is empty: want %s, or no key at all where there is nothing to say", what)
+		r.problem(n, "is empty: want %s%s", what, r.orNothing())
 	case isNull(n):
-		r.problem(n, "is null: want %s, or no key at all where there is nothing to say", what)
+		r.problem(n, "is null: want %s%s", what, r.orNothing())
 	case !quoted && n.Tag != "!!str" && n.Tag != "!!merge":
 		r.problem(n, "%s is a %s to YAML: want text, so write %q", shown(n), map[string]string{
 			"!!int": "number", "!!float": "number", "!!bool": "boolean", "!!timestamp": "date"}[n.Tag], n.Value)
@@ -283,7 +299,7 @@ func value[T any](r *reader, n *yaml.Node, what string, parse func(string) (T, e
 		return false
 	}
 	if isNull(n) {
-		r.problem(n, "is null: want %s, or no key at all where there is nothing to say", what)
+		r.problem(n, "is null: want %s%s", what, r.orNothing())
 		return false
 	}
 	v, err := parse(n.Value)
@@ -306,7 +322,7 @@ func (r *reader) number(n *yaml.Node, want string, limit uint32, out *uint32) bo
 	v := n.Value
 	switch {
 	case isNull(n):
-		r.problem(n, "is null: want %s, or no key at all where there is nothing to say", want)
+		r.problem(n, "is null: want %s%s", want, r.orNothing())
 	case n.Style != 0:
 		r.problem(n, "%q is text because of the quotes: want %s, without quotes", v, want)
 	case decimal.MatchString(v):
