@@ -1,0 +1,342 @@
+package openflow
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+)
+
+const (
+	// chunk is how many octets of changes are encoded before they go to the
+	// writer.
+	chunk = 64 << 10
+	// block is how many transaction identifiers a batch reserves at a time.
+	block = 1024
+)
+
+// xidRange is a block of identifiers of one batch's changes. Errors are few and
+// changes many, so a change has no entry of its own in a table.
+type xidRange struct {
+	first uint32
+	index int // of the change with xid first
+	batch *batch
+}
+
+// batch collects what became of the changes that are sent together.
+type batch struct {
+	s       *Session
+	mods    [][]Mod // blocks, so that what an error names can be told
+	n       int
+	buf     []byte
+	pooled  int // changes in buf
+	bundle  uint32
+	bundled bool
+	xid     uint32 // of the next change
+	left    int    // identifiers left in the block
+
+	mu      sync.Mutex
+	refused []*ModError
+	omitted int
+}
+
+// rangeOf returns who waits for errors about xid. s.mu is held.
+func (s *Session) rangeOf(xid uint32) handler {
+	for _, r := range s.ranges {
+		if xid-r.first < block {
+			return r
+		}
+	}
+	return nil
+}
+
+// message takes an error about one change.
+func (r xidRange) message(h header, body []byte) bool {
+	r.batch.refuse(r.index+int(h.xid-r.first), readError(h, body))
+	return true
+}
+
+func (b *batch) refuse(index int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.refused) >= maxModErrors {
+		b.omitted++
+		return
+	}
+	b.refused = append(b.refused, &ModError{Index: index, Err: err})
+}
+
+// error returns the refusals, or nil. It must not run while changes are added.
+func (b *batch) error(applied bool) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.refused) == 0 {
+		return nil
+	}
+	kept := b.refused[:0]
+	for _, e := range b.refused {
+		if e.Index < b.n { // else the switch answers what was not sent
+			e.Mod = b.mods[e.Index/block][e.Index%block]
+			kept = append(kept, e)
+		}
+	}
+	slices.SortStableFunc(kept, func(d, e *ModError) int { return cmp.Compare(d.Index, e.Index) })
+	return &ApplyError{Mods: kept, Omitted: b.omitted, Applied: applied}
+}
+
+// add encodes one change and sends what has gathered if that is enough.
+func (b *batch) add(ctx context.Context, m Mod) error {
+	if b.left == 0 {
+		b.s.mu.Lock()
+		b.xid, b.left = b.s.nextXIDLocked(block), block
+		b.s.ranges = append(b.s.ranges, xidRange{b.xid, b.n, b})
+		b.s.mu.Unlock()
+		b.mods = append(b.mods, make([]Mod, 0, block))
+	}
+	if b.buf == nil {
+		b.buf = b.s.getChunk()
+	}
+	last := &b.mods[len(b.mods)-1]
+	*last = append(*last, m)
+	var err error
+	if b.bundled {
+		b.buf, err = appendBundleAdd(b.buf, b.xid, b.bundle, &m)
+	} else {
+		b.buf, err = appendFlowMod(b.buf, b.xid, &m)
+	}
+	if err != nil {
+		b.refuse(b.n, err)
+	} else {
+		b.pooled++
+	}
+	b.n++
+	b.xid++
+	b.left--
+	if len(b.buf) >= chunk {
+		return b.flush(ctx)
+	}
+	return nil
+}
+
+func (b *batch) flush(ctx context.Context) error {
+	if b.pooled == 0 {
+		return nil
+	}
+	err := b.s.enqueue(ctx, outgoing{b.buf, b.s.putChunk}, KindFlowMod, b.pooled)
+	b.buf, b.pooled = nil, 0
+	return err
+}
+
+// end forgets the batch's identifiers.
+func (b *batch) end() {
+	b.s.mu.Lock()
+	b.s.ranges = slices.DeleteFunc(b.s.ranges, func(r xidRange) bool { return r.batch == b })
+	b.s.mu.Unlock()
+	if b.buf != nil {
+		b.s.putChunk(b.buf)
+	}
+}
+
+func (s *Session) getChunk() []byte {
+	if p, ok := s.chunks.Get().(*[]byte); ok {
+		return (*p)[:0]
+	}
+	return make([]byte, 0, chunk+4<<10)
+}
+
+func (s *Session) putChunk(b []byte) {
+	if cap(b) <= 4*chunk {
+		s.chunks.Put(&b)
+	}
+}
+
+// lock waits for the right to send changes: one batch at a time.
+func (s *Session) lock(ctx context.Context) error {
+	select {
+	case s.applying <- struct{}{}:
+		return nil
+	case <-s.done:
+		return s.ended()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Session) unlock() { <-s.applying }
+
+// Apply makes all the changes in their order, as one atomic bundle (EXT-230),
+// or none of them. Packets see the tables before or after, never between.
+//
+// The changes are encoded while the switch already reads the first ones; they
+// are ranged over once. A change that is refused, by the switch or because it
+// cannot be encoded, makes Apply discard the bundle and return an
+// [*ApplyError], which names it. If this session is no longer master, the error
+// is [ErrSlave]. If the session ends, or ctx, while the commit is under way,
+// the error is [ErrOutcomeUnknown] too.
+//
+// The switch drops a bundle for which nothing arrives for 10 s
+// (bundle-idle-timeout), so mods must not pause that long.
+func (s *Session) Apply(ctx context.Context, mods iter.Seq[Mod]) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.unlock()
+	b := &batch{s: s, bundled: true}
+	defer b.end()
+	var open *bundleStep
+	for m := range mods {
+		if open == nil {
+			s.bundle++
+			b.bundle = s.bundle
+			var err error
+			if open, err = s.bundleStep(ctx, b.bundle, bundleOpen); err != nil {
+				return fmt.Errorf("openflow: opening a bundle: %w", err)
+			}
+		}
+		err := b.add(ctx, m)
+		if err == nil && b.buf == nil { // something was sent: do not go on in vain
+			err = open.refused()
+		}
+		if err != nil {
+			s.abandon(b.bundle)
+			return fmt.Errorf("openflow: filling a bundle: %w", err)
+		}
+	}
+	if open == nil {
+		return nil
+	}
+	if err := b.flush(ctx); err != nil {
+		s.abandon(b.bundle)
+		return fmt.Errorf("openflow: filling a bundle: %w", err)
+	}
+	// Open vSwitch commits a bundle without the changes that it refused to
+	// take. The answer to close comes behind all those refusals.
+	closed, err := s.bundleStep(ctx, b.bundle, bundleClose)
+	if err == nil {
+		err = open.wait(ctx)
+	}
+	if err == nil {
+		err = closed.wait(ctx)
+	}
+	if err != nil {
+		s.abandon(b.bundle)
+		return fmt.Errorf("openflow: filling a bundle: %w", err)
+	}
+	if err := b.error(false); err != nil {
+		if d, derr := s.bundleStep(ctx, b.bundle, bundleDiscard); derr == nil {
+			derr = d.wait(ctx)
+			if derr != nil {
+				s.log.Warn("discarding a bundle", "error", derr)
+			}
+		}
+		return err
+	}
+	commit, err := s.bundleStep(ctx, b.bundle, bundleCommit)
+	if err != nil {
+		s.abandon(b.bundle)
+		return fmt.Errorf("openflow: committing a bundle: %w", err)
+	}
+	err = commit.wait(ctx)
+	if err == nil {
+		return nil
+	}
+	if refused := b.error(false); refused != nil {
+		return refused
+	}
+	if e := (*Error)(nil); !errors.As(err, &e) {
+		err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
+	}
+	return fmt.Errorf("openflow: committing a bundle: %w", err)
+}
+
+// abandon tells the switch to forget a bundle, if that needs no waiting; else
+// the switch's own timeout does it.
+func (s *Session) abandon(bundle uint32) {
+	b, err := encodeBundleControl(s.nextXID(1), bundle, bundleDiscard)
+	if err != nil {
+		return
+	}
+	select {
+	case s.queue <- outgoing{b: b}:
+		s.counters.send(kindBundleControl, 1)
+	default:
+	}
+}
+
+// Load makes the changes one by one, in their order, and returns when the
+// switch has made them all. It is faster than Apply and not atomic: packets
+// see every state between, and a change that is refused leaves the others in
+// force. It is meant for the first load of an empty table, whose sentinel is
+// applied afterwards. The error is an [*ApplyError] that says Applied, [ErrSlave], or says why the session
+// or ctx ended, with some changes made.
+func (s *Session) Load(ctx context.Context, mods iter.Seq[Mod]) error {
+	if err := s.lock(ctx); err != nil {
+		return err
+	}
+	defer s.unlock()
+	b := &batch{s: s}
+	defer b.end()
+	for m := range mods {
+		if err := b.add(ctx, m); err != nil {
+			return fmt.Errorf("openflow: loading flows: %w", err)
+		}
+	}
+	if b.n == 0 {
+		return nil
+	}
+	if err := b.flush(ctx); err != nil {
+		return fmt.Errorf("openflow: loading flows: %w", err)
+	}
+	if err := s.Barrier(ctx); err != nil {
+		return err
+	}
+	return b.error(true)
+}
+
+// bundleStep is a request about a whole bundle.
+type bundleStep struct {
+	s      *Session
+	call   *call
+	xid    uint32
+	bundle uint32
+	want   uint16 // kind of the answer
+	done   bool
+	err    error
+}
+
+func (s *Session) bundleStep(ctx context.Context, bundle uint32, kind uint16) (*bundleStep, error) {
+	c, xid, err := s.start(ctx, kindBundleControl, typeExperimenter, func(xid uint32) ([]byte, error) { return encodeBundleControl(xid, bundle, kind) })
+	if err != nil {
+		return nil, err
+	}
+	return &bundleStep{s: s, call: c, xid: xid, bundle: bundle, want: kind + 1}, nil
+}
+
+// refused returns the step's error if its answer has come already.
+func (t *bundleStep) refused() error {
+	if t.done || len(t.call.answer) == 0 {
+		return t.err
+	}
+	return t.wait(context.Background())
+}
+
+func (t *bundleStep) wait(ctx context.Context) error {
+	if t.done {
+		return t.err
+	}
+	t.done = true
+	body, err := t.s.wait(ctx, t.call, t.xid)
+	if err == nil {
+		var bundle uint32
+		var kind uint16
+		bundle, kind, err = readBundleReply(body)
+		if err == nil && (bundle != t.bundle || kind != t.want) {
+			err = fmt.Errorf("the switch answered for bundle %d with kind %d, want bundle %d and kind %d", bundle, kind, t.bundle, t.want)
+		}
+	}
+	t.err = err
+	return err
+}

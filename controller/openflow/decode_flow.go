@@ -1,0 +1,344 @@
+package openflow
+
+import (
+	"bytes"
+	"fmt"
+	"math/bits"
+	"slices"
+	"time"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+)
+
+// Stat is one flow of a switch as it was read back.
+type Stat struct {
+	// Flow is canonical. Of a flow that has an Unknown part its Actions are nil,
+	// and so is its Match unless MatchKnown.
+	flow.Flow
+	Packets  uint64
+	Bytes    uint64        // of those packets, from the Ethernet header on
+	Duration time.Duration // since the flow was added
+
+	// Unknown says what [flow.Flow] cannot express about this flow, such as
+	// an action outside its vocabulary or a timeout; "" if nothing. Such a flow
+	// equals no flow that was sent.
+	Unknown    string
+	MatchKnown bool   // Match is complete although the flow is Unknown
+	RawMatch   []byte // of an Unknown flow: its ofp_match with padding, for Mod.RawMatch
+	Raw        []byte // of an Unknown flow: its whole ofp_flow_stats
+}
+
+// Delete returns the Mod that removes exactly this flow, whether or not it
+// could be understood, and only if it still has this cookie.
+func (s *Stat) Delete() Mod {
+	return Mod{Op: DeleteStrict, Flow: &s.Flow, CookieMask: ^uint64(0), RawMatch: s.RawMatch}
+}
+
+// decoder turns wire forms into flows. It keeps scratch space between flows
+// and is not safe for concurrent use.
+type decoder struct {
+	fold    *folding
+	tests   []flow.Test
+	actions []flow.Action
+}
+
+func newDecoder(fold *folding) *decoder { return &decoder{fold: fold} }
+
+// flowStats calls fn for each flow in the body of one flow-stats reply. A
+// malformed reply is an error; flows before the flaw have been reported.
+func (d *decoder) flowStats(body []byte, fn func(*Stat) error) error {
+	c := cursor{b: body}
+	for c.more() {
+		n := int(cursor{b: c.b}.peek16())
+		raw := c.bytes(n)
+		if c.err != nil || n < flowStatsLen+8 {
+			return fmt.Errorf("openflow: flow-stats reply: an entry of %d octets where %d remain", n, len(c.b))
+		}
+		var s Stat
+		if err := d.flowStat(raw, &s); err != nil {
+			return fmt.Errorf("openflow: flow-stats reply: %w", err)
+		}
+		if err := fn(&s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// peek16 returns the first 16 bits, or zero where there are none.
+func (c cursor) peek16() uint16 { return c.u16() }
+
+const flowStatsLen = 48 // up to its match
+
+// flowStat reads one ofp_flow_stats (OpenFlow 1.3.5 section 7.3.5.2). Only an
+// entry whose frame is broken is an error; what cannot be understood inside
+// becomes Unknown.
+func (d *decoder) flowStat(raw []byte, s *Stat) error {
+	c := cursor{b: raw}
+	c.skip(2)
+	s.Table = c.u8()
+	c.skip(1)
+	sec, nsec := c.u32(), c.u32()
+	s.Duration = time.Duration(sec)*time.Second + time.Duration(nsec)
+	s.Priority = c.u16()
+	idle, hard, flags := c.u16(), c.u16(), c.u16()
+	c.skip(4)
+	s.Cookie = c.u64()
+	s.Packets = c.u64()
+	s.Bytes = c.u64()
+	rawMatch := matchBytes(&c)
+	if c.err != nil {
+		return c.err
+	}
+	match, why := d.match(rawMatch)
+	s.Match, s.MatchKnown = match, why == ""
+	if why == "" {
+		s.Actions, why = d.instructions(c.b)
+	}
+	switch {
+	case why != "":
+	case idle != 0 || hard != 0:
+		why = fmt.Sprintf("timeouts: idle %d s, hard %d s", idle, hard)
+	case flags != 0:
+		why = fmt.Sprintf("flags %#x", flags)
+	default:
+		return nil
+	}
+	s.Actions = nil
+	s.Unknown, s.RawMatch, s.Raw = why, bytes.Clone(rawMatch), bytes.Clone(raw)
+	return nil
+}
+
+// matchBytes takes an ofp_match with its padding off c.
+func matchBytes(c *cursor) []byte {
+	if len(c.b) < 4 {
+		c.fail("a match of %d octets", len(c.b))
+		return nil
+	}
+	n := int(c.b[2])<<8 | int(c.b[3])
+	if n < 4 {
+		c.fail("a match that says it has %d octets", n)
+		return nil
+	}
+	return c.bytes((n + 7) &^ 7)
+}
+
+// match reads an ofp_match as matchBytes returns it. The second result says
+// why the match cannot be expressed, or is "".
+func (d *decoder) match(raw []byte) (flow.Match, string) {
+	c := cursor{b: raw}
+	if t := c.u16(); t != matchOXM {
+		return nil, fmt.Sprintf("match of type %d", t)
+	}
+	n := int(c.u16())
+	if n < 4 || n > len(raw) {
+		return nil, "match is truncated"
+	}
+	return d.tlvs(raw[4:n])
+}
+
+// tlvs reads a list of OXM fields as a match.
+func (d *decoder) tlvs(raw []byte) (flow.Match, string) {
+	d.tests = d.tests[:0]
+	for c := (cursor{b: raw}); c.more(); {
+		f, value, mask, why := readOXM(&c)
+		if why != "" {
+			return nil, why
+		}
+		if value.And(mask) != value {
+			return nil, "match on " + f.String() + " has a value outside its mask"
+		}
+		d.tests = append(d.tests, flow.Test{Field: f, Value: value, Mask: mask})
+	}
+	tests := d.fold.apply(flow.Match(d.tests).Canonical())
+	for i := 1; i < len(tests); i++ {
+		if tests[i].Field == tests[i-1].Field {
+			return nil, "match has " + tests[i].Field.String() + " twice"
+		}
+	}
+	if len(tests) == 0 {
+		return nil, ""
+	}
+	return slices.Clone(tests), ""
+}
+
+// readOXM reads one OXM entry. The mask of an exact match is that of the whole
+// field; the value may have bits outside the mask.
+func readOXM(c *cursor) (f flow.Field, value, mask flow.Value, why string) {
+	header := c.u32()
+	payload := c.bytes(int(header & 0xff))
+	if c.err != nil {
+		return 0, value, mask, "an OXM field is truncated"
+	}
+	f, ok := flow.FieldByOXM(uint16(header>>16), uint8(header>>9&0x7f))
+	if !ok {
+		return 0, value, mask, fmt.Sprintf("OXM field %d of class %#x", header>>9&0x7f, header>>16)
+	}
+	o := &oxms[f]
+	masked := header&0x100 != 0
+	want := int(o.length)
+	if masked {
+		want *= 2
+	}
+	if len(payload) != want {
+		return 0, value, mask, fmt.Sprintf("field %s in %d octets", f, len(payload))
+	}
+	value, mask = flow.FromBytes(payload[:o.length]), o.ones
+	if masked {
+		mask = flow.FromBytes(payload[o.length:])
+	}
+	if mask.IsZero() || mask.And(o.ones) != mask || value.And(o.ones) != value {
+		return 0, value, mask, fmt.Sprintf("field %s with value %v and mask %v", f, value, mask)
+	}
+	return f, value, mask, ""
+}
+
+// instructions reads the instructions of a flow: at most one apply-actions and
+// one goto.
+func (d *decoder) instructions(raw []byte) ([]flow.Action, string) {
+	d.actions = d.actions[:0]
+	var applied bool
+	for c := (cursor{b: raw}); c.more(); {
+		kind, n := c.u16(), int(c.u16())
+		body := c.sub(n - 4)
+		if c.err != nil || n < 8 || n&7 != 0 {
+			return nil, "an instruction is malformed"
+		}
+		if len(d.actions) > 0 && d.actions[len(d.actions)-1].Op == flow.OpGoto {
+			return nil, fmt.Sprintf("instruction %d after goto", kind)
+		}
+		switch {
+		case kind == instructionApply && !applied:
+			applied = true
+			body.skip(4)
+			if why := d.applied(&body); why != "" {
+				return nil, why
+			}
+		case kind == instructionGoto && n == 8:
+			d.actions = append(d.actions, flow.Goto(body.u8()))
+		default:
+			return nil, fmt.Sprintf("instruction %d", kind)
+		}
+	}
+	if len(d.actions) == 0 {
+		return nil, ""
+	}
+	return slices.Clone(d.actions), ""
+}
+
+// applied reads a list of actions into the scratch space.
+func (d *decoder) applied(c *cursor) string {
+	for c.more() {
+		kind, n := c.u16(), int(c.u16())
+		body := c.sub(n - 4)
+		if c.err != nil || n < 8 || n&7 != 0 {
+			return "an action is malformed"
+		}
+		var a flow.Action
+		var why string
+		switch kind {
+		case actionOutput:
+			a = flow.Output(body.u32())
+			if max := body.u16(); a.Port == portController && max != maxLenWhole {
+				why = fmt.Sprintf("output to the controller cut at %d octets", max)
+			}
+		case actionDecTTL:
+			a = flow.DecTTL()
+		case actionSetField:
+			a, why = readSet(&body)
+		case actionExperimenter:
+			a, why = readNicira(&body)
+		default:
+			why = fmt.Sprintf("action %d", kind)
+		}
+		if why == "" && body.err != nil {
+			why = fmt.Sprintf("action %d is truncated", kind)
+		}
+		if why != "" {
+			return why
+		}
+		d.actions = append(d.actions, a)
+	}
+	return ""
+}
+
+// readSet reads the OXM entry of a set_field or NXAST_REG_LOAD2. Its mask must
+// be one run of bits.
+func readSet(c *cursor) (flow.Action, string) {
+	f, value, mask, why := readOXM(c)
+	if why != "" {
+		return flow.Action{}, "set: " + why
+	}
+	ofs := trailingZeros(mask)
+	n := onesCount(mask)
+	if mask.Shr(ofs) != flow.Ones(n) {
+		return flow.Action{}, fmt.Sprintf("set of %s under the mask %v", f, mask)
+	}
+	r := flow.Bits{Field: f, Ofs: uint8(ofs), N: uint8(n)}
+	return flow.Set(r, value.And(mask).Shr(ofs)), ""
+}
+
+// readNicira reads an experimenter action behind its type and length.
+func readNicira(c *cursor) (flow.Action, string) {
+	if e := c.u32(); e != experimenterNicira {
+		return flow.Action{}, fmt.Sprintf("action of experimenter %#x", e)
+	}
+	subtype := c.u16()
+	switch subtype {
+	case nxRegMove:
+		n, srcOfs, dstOfs := c.u16(), c.u16(), c.u16()
+		src, why1 := bitsOf(c.u32(), srcOfs, n)
+		dst, why2 := bitsOf(c.u32(), dstOfs, n)
+		if why1+why2 != "" {
+			return flow.Action{}, "move: " + why1 + why2
+		}
+		return flow.Move(src, dst), ""
+	case nxRegLoad:
+		packed := c.u16()
+		dst, why := bitsOf(c.u32(), packed>>6, packed&63+1)
+		value := flow.Uint(c.u64())
+		if why != "" {
+			return flow.Action{}, "load: " + why
+		}
+		if value.And(flow.Ones(int(dst.N))) != value {
+			return flow.Action{}, "load: a value wider than its bits"
+		}
+		return flow.Set(dst, value), ""
+	case nxOutputReg:
+		packed := c.u16()
+		src, why := bitsOf(c.u32(), packed>>6, packed&63+1)
+		if why != "" {
+			return flow.Action{}, "output to register: " + why
+		}
+		if max := c.u16(); max != maxLenWhole {
+			return flow.Action{}, fmt.Sprintf("output to register cut at %d octets", max)
+		}
+		return flow.OutputReg(src), ""
+	case nxRegLoad2:
+		return readSet(c)
+	}
+	return flow.Action{}, fmt.Sprintf("Nicira action %d", subtype)
+}
+
+// bitsOf returns the n bits from ofs of the field with an OXM header.
+func bitsOf(header uint32, ofs, n uint16) (flow.Bits, string) {
+	f, ok := flow.FieldByOXM(uint16(header>>16), uint8(header>>9&0x7f))
+	if !ok || header&0x1ff != uint32(oxms[f].length) {
+		return flow.Bits{}, fmt.Sprintf("OXM header %#08x", header)
+	}
+	if n == 0 || int(ofs)+int(n) > int(oxms[f].bits) {
+		return flow.Bits{}, fmt.Sprintf("bits %d+%d of %s", ofs, n, f)
+	}
+	return flow.Bits{Field: f, Ofs: uint8(ofs), N: uint8(n)}, ""
+}
+
+// trailingZeros counts the zero bits below the lowest one bit of v, which is
+// not zero.
+func trailingZeros(v flow.Value) int {
+	if v.Lo != 0 {
+		return bits.TrailingZeros64(v.Lo)
+	}
+	return 64 + bits.TrailingZeros64(v.Hi)
+}
+
+func onesCount(v flow.Value) int { return bits.OnesCount64(v.Hi) + bits.OnesCount64(v.Lo) }

@@ -1,0 +1,351 @@
+package openflow
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+)
+
+// Op says what a [Mod] does with its flow.
+type Op uint8
+
+// The operations.
+const (
+	// Add puts the flow in its table; it replaces a flow of the same table,
+	// priority and match, whose counters start again.
+	Add Op = iota + 1
+	// ModifyStrict gives the flow of this table, priority and match new
+	// actions and keeps its counters and its cookie. Where there is no such
+	// flow nothing happens.
+	ModifyStrict
+	// DeleteStrict removes the flow of this table, priority and match. Where
+	// there is none nothing happens.
+	DeleteStrict
+)
+
+// String returns the operation's name.
+func (o Op) String() string {
+	switch o {
+	case Add:
+		return "add"
+	case ModifyStrict:
+		return "modify"
+	case DeleteStrict:
+		return "delete"
+	}
+	return fmt.Sprintf("Op(%d)", uint8(o))
+}
+
+// Mod is one change of a switch's tables.
+type Mod struct {
+	Op   Op
+	Flow *flow.Flow // must stay unchanged until Apply has returned
+
+	// CookieMask restricts ModifyStrict and DeleteStrict to a flow whose cookie
+	// equals Flow.Cookie under it; 0 takes any. It protects the flow of another
+	// controller that has taken the same place. Add ignores it.
+	CookieMask uint64
+
+	// RawMatch, if not nil, is sent in place of Flow.Match: an ofp_match with
+	// its padding, as in [Stat.RawMatch], of a flow that the vocabulary of
+	// [flow.Flow] cannot express.
+	RawMatch []byte
+}
+
+// oxm is what the encoder needs of a field.
+type oxm struct {
+	header uint32 // unmasked, OpenFlow 1.3.5 section 7.2.3.2
+	length uint8  // octets of the value
+	bits   uint8
+	ones   flow.Value // the mask of an exact match
+}
+
+func (o *oxm) masked() uint32 { return o.header&^0xff | 1<<8 | uint32(2*o.length) }
+
+var oxms = func() (t [flow.NumFields]oxm) {
+	for f := range flow.NumFields {
+		i := f.Info()
+		t[f] = oxm{i.Header(false), uint8(i.Len), uint8(i.Bits), flow.Ones(i.Bits)}
+	}
+	return t
+}()
+
+// The errors of flows that cannot be encoded. They are the caller's mistakes.
+var (
+	errUnknownOp     = errors.New("unknown operation")
+	errNoFlow        = errors.New("no flow")
+	errUnknownField  = errors.New("unknown field")
+	errBadTest       = errors.New("a match's mask is zero or wider than its field, or its value has bits outside the mask")
+	errUnknownAction = errors.New("unknown action")
+	errBadBits       = errors.New("an action names bits that its field has not")
+	errBadValue      = errors.New("a value is wider than the bits it is written to")
+	errMoveWidth     = errors.New("a move's two ends differ in width")
+	errGotoLast      = errors.New("goto must come last")
+	errRawMatch      = errors.New("a raw match is malformed")
+	errTooLong       = errors.New("the flow exceeds an OpenFlow message of 65,535 octets")
+)
+
+// appendBundleAdd appends a bundle-add message (EXT-230) that carries m. Both
+// headers have the same xid, as the extension demands.
+func appendBundleAdd(b []byte, xid, bundle uint32, m *Mod) ([]byte, error) {
+	start := len(b)
+	b = append(b, version13, typeExperimenter, 0, 0)
+	b = binary.BigEndian.AppendUint32(b, xid)
+	b = binary.BigEndian.AppendUint32(b, experimenterONF)
+	b = binary.BigEndian.AppendUint32(b, onfBundleAdd)
+	b = binary.BigEndian.AppendUint32(b, bundle)
+	b = append(b, 0, 0, 0, bundleAtomic|bundleOrdered)
+	b, err := appendFlowMod(b, xid, m)
+	if err != nil {
+		return b[:start], err
+	}
+	n := len(b) - start
+	if n > maxLen {
+		return b[:start], errTooLong
+	}
+	binary.BigEndian.PutUint16(b[start+2:], uint16(n))
+	return b, nil
+}
+
+// appendFlowMod appends a flow-mod (OpenFlow 1.3.5 section 7.3.4.1) without
+// timeouts and flags. On an error it returns b as it was.
+func appendFlowMod(b []byte, xid uint32, m *Mod) ([]byte, error) {
+	start := len(b)
+	f := m.Flow
+	if f == nil {
+		return b, errNoFlow
+	}
+	var command uint8
+	mask := m.CookieMask
+	switch m.Op {
+	case Add:
+		command, mask = commandAdd, 0
+	case ModifyStrict:
+		command = commandModifyStrict
+	case DeleteStrict:
+		command = commandDeleteStrict
+	default:
+		return b, errUnknownOp
+	}
+	b = append(b, version13, typeFlowMod, 0, 0)
+	b = binary.BigEndian.AppendUint32(b, xid)
+	b = binary.BigEndian.AppendUint64(b, f.Cookie)
+	b = binary.BigEndian.AppendUint64(b, mask)
+	b = append(b, f.Table, command, 0, 0, 0, 0)
+	b = binary.BigEndian.AppendUint16(b, f.Priority)
+	b = binary.BigEndian.AppendUint32(b, noBuffer)
+	b = binary.BigEndian.AppendUint32(b, anyPort)
+	b = binary.BigEndian.AppendUint32(b, anyGroup)
+	b = append(b, 0, 0, 0, 0)
+
+	var err error
+	if m.RawMatch != nil {
+		b, err = appendRawMatch(b, m.RawMatch)
+	} else {
+		b, err = appendMatch(b, f.Match)
+	}
+	if err == nil && m.Op != DeleteStrict {
+		b, err = appendInstructions(b, f.Actions)
+	}
+	if err != nil {
+		return b[:start], err
+	}
+	n := len(b) - start
+	if n > maxLen {
+		return b[:start], errTooLong
+	}
+	binary.BigEndian.PutUint16(b[start+2:], uint16(n))
+	return b, nil
+}
+
+var zeros [8]byte
+
+// pad appends zeros until what follows start is a multiple of 8 octets.
+func pad(b []byte, start int) []byte { return append(b, zeros[:-(len(b)-start)&7]...) }
+
+// appendMatch appends an ofp_match (OpenFlow 1.3.5 section 7.2.3.1).
+func appendMatch(b []byte, m flow.Match) ([]byte, error) {
+	start := len(b)
+	b = append(b, 0, matchOXM, 0, 0)
+	for i := range m {
+		t := &m[i]
+		if t.Field >= flow.NumFields {
+			return b, errUnknownField
+		}
+		o := &oxms[t.Field]
+		switch {
+		case t.Mask == o.ones:
+			b = appendValue(binary.BigEndian.AppendUint32(b, o.header), t.Value, o.length)
+		case t.Mask.IsZero() || t.Mask.And(o.ones) != t.Mask:
+			return b, errBadTest
+		default:
+			b = appendValue(binary.BigEndian.AppendUint32(b, o.masked()), t.Value, o.length)
+			b = appendValue(b, t.Mask, o.length)
+		}
+		if t.Value.And(t.Mask) != t.Value {
+			return b, errBadTest
+		}
+	}
+	binary.BigEndian.PutUint16(b[start+2:], uint16(len(b)-start))
+	return pad(b, start), nil
+}
+
+// appendRawMatch appends an ofp_match that came from a switch.
+func appendRawMatch(b, raw []byte) ([]byte, error) {
+	if len(raw) < 8 || len(raw)&7 != 0 {
+		return b, errRawMatch
+	}
+	if n := int(binary.BigEndian.Uint16(raw[2:])); n < 4 || (n+7)&^7 != len(raw) {
+		return b, errRawMatch
+	}
+	return append(b, raw...), nil
+}
+
+// appendInstructions appends one apply-actions with all actions but the goto,
+// then the goto. A flow without actions has no instructions: it drops.
+func appendInstructions(b []byte, actions []flow.Action) ([]byte, error) {
+	start := len(b)
+	for i := range actions {
+		a := &actions[i]
+		if a.Op == flow.OpGoto {
+			if i != len(actions)-1 {
+				return b, errGotoLast
+			}
+			b = closeApply(b, start)
+			return append(b, 0, instructionGoto, 0, 8, a.Table, 0, 0, 0), nil
+		}
+		if i == 0 {
+			b = append(b, 0, instructionApply, 0, 0, 0, 0, 0, 0)
+		}
+		var err error
+		if b, err = appendAction(b, a); err != nil {
+			return b, err
+		}
+	}
+	return closeApply(b, start), nil
+}
+
+// closeApply writes the length of the apply-actions that began at start, if
+// one did.
+func closeApply(b []byte, start int) []byte {
+	if len(b) > start {
+		binary.BigEndian.PutUint16(b[start+2:], uint16(min(len(b)-start, maxLen)))
+	}
+	return b
+}
+
+// fits returns the field of bits that exist, or an error.
+func fits(r flow.Bits) (*oxm, error) {
+	if r.Field >= flow.NumFields {
+		return nil, errUnknownField
+	}
+	o := &oxms[r.Field]
+	if r.N == 0 || int(r.Ofs)+int(r.N) > int(o.bits) {
+		return nil, errBadBits
+	}
+	return o, nil
+}
+
+// appendAction appends one action in the form that Open vSwitch itself uses in
+// OpenFlow 1.3.
+func appendAction(b []byte, a *flow.Action) ([]byte, error) {
+	start := len(b)
+	switch a.Op {
+	case flow.OpSet:
+		o, err := fits(a.Dst)
+		if err != nil {
+			return b, err
+		}
+		if a.Value.And(flow.Ones(int(a.Dst.N))) != a.Value {
+			return b, errBadValue
+		}
+		if a.Dst.N == o.bits {
+			b = append(b, 0, actionSetField, 0, 0)
+			b = appendValue(binary.BigEndian.AppendUint32(b, o.header), a.Value, o.length)
+		} else {
+			// OpenFlow 1.3 has no masked set_field.
+			b = appendNicira(b, nxRegLoad2)
+			b = binary.BigEndian.AppendUint32(b, o.masked())
+			b = appendValue(b, a.Value.Shl(int(a.Dst.Ofs)), o.length)
+			b = appendValue(b, a.Dst.Mask(), o.length)
+		}
+		b = pad(b, start)
+		b[start+3] = uint8(len(b) - start) // at most 56
+	case flow.OpMove:
+		src, err := fits(a.Src)
+		if err != nil {
+			return b, err
+		}
+		dst, err := fits(a.Dst)
+		if err != nil {
+			return b, err
+		}
+		if a.Src.N != a.Dst.N {
+			return b, errMoveWidth
+		}
+		b = appendNicira(b, nxRegMove)
+		b = append(b, 0, a.Src.N, 0, a.Src.Ofs, 0, a.Dst.Ofs)
+		b = binary.BigEndian.AppendUint32(b, src.header)
+		b = binary.BigEndian.AppendUint32(b, dst.header)
+		b[start+3] = 24
+	case flow.OpDecTTL:
+		b = append(b, 0, actionDecTTL, 0, 8, 0, 0, 0, 0)
+	case flow.OpOutput:
+		b = append(b, 0, actionOutput, 0, 16)
+		b = binary.BigEndian.AppendUint32(b, a.Port)
+		b = binary.BigEndian.AppendUint16(b, outputMaxLen(a.Port))
+		b = append(b, 0, 0, 0, 0, 0, 0)
+	case flow.OpOutputReg:
+		src, err := fits(a.Src)
+		if err != nil {
+			return b, err
+		}
+		if a.Src.N > 32 {
+			return b, errBadBits // a port's number has 32 bits
+		}
+		b = appendNicira(b, nxOutputReg)
+		b = binary.BigEndian.AppendUint16(b, ofsBits(a.Src))
+		b = binary.BigEndian.AppendUint32(b, src.header)
+		b = append(b, 0xff, 0xff, 0, 0, 0, 0, 0, 0)
+		b[start+3] = 24
+	default:
+		return b, errUnknownAction
+	}
+	return b, nil
+}
+
+// outputMaxLen returns how much of a packet goes to a port: only the
+// controller's port knows a limit.
+func outputMaxLen(port uint32) uint16 {
+	if port == portController {
+		return maxLenWhole
+	}
+	return 0
+}
+
+// ofsBits packs a range of at most 64 bits as nicira-ext.h does.
+func ofsBits(r flow.Bits) uint16 { return uint16(r.Ofs)<<6 | uint16(r.N-1) }
+
+// appendNicira appends the head of a Nicira action, without its length.
+func appendNicira(b []byte, subtype uint8) []byte {
+	return append(b, 0xff, 0xff, 0, 0, 0, 0, 0x23, 0x20, 0, subtype)
+}
+
+// appendValue appends the low n octets of v, big-endian.
+func appendValue(b []byte, v flow.Value, n uint8) []byte {
+	switch n {
+	case 1:
+		return append(b, byte(v.Lo))
+	case 2:
+		return binary.BigEndian.AppendUint16(b, uint16(v.Lo))
+	case 4:
+		return binary.BigEndian.AppendUint32(b, uint32(v.Lo))
+	case 6:
+		return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(b, uint16(v.Lo>>32)), uint32(v.Lo))
+	case 8:
+		return binary.BigEndian.AppendUint64(b, v.Lo)
+	}
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, v.Hi), v.Lo)
+}

@@ -1,0 +1,220 @@
+package openflow
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+)
+
+// call waits for the one message that answers a request.
+type call struct {
+	want   uint8 // type of the answer
+	answer chan answer
+}
+
+type answer struct {
+	body []byte
+	err  error
+}
+
+func (c *call) message(h header, body []byte) bool {
+	var a answer
+	switch h.kind {
+	case c.want:
+		a.body = bytes.Clone(body)
+	case typeError:
+		a.err = readError(h, body)
+	default:
+		a.err = fmt.Errorf("a message of type %d where one of type %d was due", h.kind, c.want)
+	}
+	c.answer <- a // has room: a call gets one message
+	return false
+}
+
+// start sends a request without waiting for its answer.
+func (s *Session) start(ctx context.Context, k Kind, want uint8, encode func(xid uint32) ([]byte, error)) (*call, uint32, error) {
+	c := &call{want: want, answer: make(chan answer, 1)}
+	s.mu.Lock()
+	xid := s.nextXIDLocked(1)
+	s.pending[xid] = c
+	s.mu.Unlock()
+	b, err := encode(xid)
+	if err == nil {
+		err = s.send(ctx, k, b)
+	}
+	if err != nil {
+		s.forget(xid)
+		return nil, 0, err
+	}
+	return c, xid, nil
+}
+
+// wait waits for the answer to a request.
+func (s *Session) wait(ctx context.Context, c *call, xid uint32) ([]byte, error) {
+	select {
+	case a := <-c.answer:
+		return a.body, a.err
+	case <-s.done:
+		select {
+		case a := <-c.answer: // it came just before the end
+			return a.body, a.err
+		default:
+			return nil, s.ended()
+		}
+	case <-ctx.Done():
+		s.forget(xid)
+		return nil, context.Cause(ctx)
+	}
+}
+
+// request sends a request and waits for its answer.
+func (s *Session) request(ctx context.Context, k Kind, want uint8, encode func(xid uint32) ([]byte, error)) ([]byte, error) {
+	c, xid, err := s.start(ctx, k, want, encode)
+	if err != nil {
+		return nil, err
+	}
+	return s.wait(ctx, c, xid)
+}
+
+// Barrier returns when the switch has processed everything sent before
+// (OpenFlow 1.3.5 section 7.3.8). Errors about it have been handled by then.
+func (s *Session) Barrier(ctx context.Context) error {
+	_, err := s.request(ctx, kindBarrier, typeBarrierReply, func(xid uint32) ([]byte, error) { return encodeBare(xid, typeBarrierRequest) })
+	if err != nil {
+		return fmt.Errorf("openflow: barrier: %w", err)
+	}
+	return nil
+}
+
+// ClaimMaster makes this session the switch's only writer (OpenFlow 1.3.5
+// section 6.3.5): the sessions that claimed it with lower generations become
+// slaves, whose changes are refused with [ErrSlave]. The generation is compared
+// as a signed difference, outlives connections, and is refused with
+// [ErrStaleGeneration] if the switch has seen a greater one. A session that
+// never claimed may write too: claim before the first write.
+func (s *Session) ClaimMaster(ctx context.Context, generation uint64) error {
+	b, err := s.request(ctx, kindRole, typeRoleReply, func(xid uint32) ([]byte, error) { return encodeRoleRequest(xid, roleMaster, generation) })
+	if err == nil {
+		var role uint32
+		if role, _, err = readRole(b); err == nil && role != roleMaster {
+			err = fmt.Errorf("the switch gave role %d", role)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("openflow: claiming the switch with generation %d: %w", generation, err)
+	}
+	return nil
+}
+
+// parts is how many messages of flow statistics wait for a slow reader: at
+// most 64 KiB each.
+const parts = 8
+
+// flowReading receives the messages of one flow-stats reply.
+type flowReading struct {
+	s         *Session
+	parts     chan answer
+	last      chan struct{} // closed behind the last part
+	abandoned chan struct{} // closed when nobody reads any more
+}
+
+func (r *flowReading) message(h header, body []byte) bool {
+	a := answer{body: body}
+	more := false
+	switch h.kind {
+	case typeError:
+		a.err = readError(h, body)
+	case typeMultipartReply:
+		if len(body) < 8 || binary.BigEndian.Uint16(body) != multipartFlow {
+			a.err = fmt.Errorf("a multipart reply of another type")
+			break
+		}
+		more = binary.BigEndian.Uint16(body[2:])&multipartReplyMore != 0
+		a.body = body[8:]
+	default:
+		a.err = fmt.Errorf("a message of type %d where flow statistics were due", h.kind)
+	}
+	select {
+	case r.parts <- a:
+	default:
+		// The caller is slow. Read nothing more until it has caught up: that
+		// bounds memory here, and in the end makes the switch wait.
+		r.s.held.Store(true)
+		select {
+		case r.parts <- a:
+		case <-r.abandoned:
+		case <-r.s.done:
+		}
+		r.s.held.Store(false)
+	}
+	if !more {
+		close(r.last)
+	}
+	return more
+}
+
+// ReadFlows calls fn for every flow of the switch whose cookie equals cookie
+// under mask (mask 0: every flow), in the switch's order. It holds a few
+// messages of 64 KiB at a time, however many flows there are. An error of fn
+// ends the reading and is returned.
+//
+// While fn lags behind, the session reads nothing else, so fn must not call
+// the session and should do little. The Stat may be kept.
+func (s *Session) ReadFlows(ctx context.Context, cookie, mask uint64, fn func(*Stat) error) error {
+	r := &flowReading{s: s, parts: make(chan answer, parts), last: make(chan struct{}), abandoned: make(chan struct{})}
+	defer close(r.abandoned)
+	s.mu.Lock()
+	xid := s.nextXIDLocked(1)
+	s.pending[xid] = r
+	s.mu.Unlock()
+	b, err := encodeFlowRequest(xid, cookie, mask)
+	if err == nil {
+		err = s.send(ctx, kindFlowRequest, b)
+	}
+	if err != nil {
+		s.forget(xid)
+		return err
+	}
+	d := newDecoder(s.fold)
+	for {
+		a, more, err := r.next(ctx)
+		if err == nil && more {
+			if err = a.err; err == nil {
+				if err = d.flowStats(a.body, fn); err == nil {
+					continue
+				}
+				return err
+			}
+		}
+		if err != nil {
+			return fmt.Errorf("openflow: reading flows: %w", err)
+		}
+		return nil
+	}
+}
+
+// next returns the next part, or false behind the last.
+func (r *flowReading) next(ctx context.Context) (answer, bool, error) {
+	// What has arrived comes before any end.
+	select {
+	case a := <-r.parts:
+		return a, true, nil
+	default:
+	}
+	select {
+	case a := <-r.parts:
+		return a, true, nil
+	case <-r.last:
+		select {
+		case a := <-r.parts:
+			return a, true, nil
+		default:
+			return answer{}, false, nil
+		}
+	case <-r.s.done:
+		return answer{}, false, r.s.ended()
+	case <-ctx.Done():
+		return answer{}, false, context.Cause(ctx)
+	}
+}

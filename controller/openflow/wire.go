@@ -1,0 +1,88 @@
+package openflow
+
+// Lengths and numbers of OpenFlow 1.3 (OpenFlow 1.3.5, sections in comments),
+// of the ONF's bundle extension for it (EXT-230) and of nicira-ext.h.
+const (
+	version13 = 4
+	headerLen = 8
+	maxLen    = 65535 // of a message: its length has 16 bits
+
+	// A.1: types of messages.
+	typeHello            = 0
+	typeError            = 1
+	typeEchoRequest      = 2
+	typeEchoReply        = 3
+	typeExperimenter     = 4
+	typeFeaturesRequest  = 5
+	typeFeaturesReply    = 6
+	typeSetConfig        = 9
+	typePacketIn         = 10
+	typeFlowRemoved      = 11
+	typePortStatus       = 12
+	typeFlowMod          = 14
+	typeMultipartRequest = 18
+	typeMultipartReply   = 19
+	typeBarrierRequest   = 20
+	typeBarrierReply     = 21
+	typeRoleRequest      = 24
+	typeRoleReply        = 25
+
+	multipartFlow      = 1
+	multipartReplyMore = 1
+
+	// 7.3.4.1: flow-mod.
+	commandAdd          = 0
+	commandModifyStrict = 2
+	commandDeleteStrict = 4
+	flowModLen          = 48 // up to its match
+	noBuffer            = 0xffffffff
+	anyPort             = 0xffffffff
+	anyGroup            = 0xffffffff
+	anyTable            = 0xff
+
+	matchOXM = 1
+
+	// 7.2.4: instructions.
+	instructionGoto  = 1
+	instructionApply = 4
+
+	// 7.2.5: actions.
+	actionOutput       = 0
+	actionDecTTL       = 24
+	actionSetField     = 25
+	actionExperimenter = 0xffff
+
+	portController = 0xfffffffd
+	maxLenWhole    = 0xffff // OFPCML_NO_BUFFER: the whole packet
+
+	experimenterNicira = 0x00002320
+	experimenterONF    = 0x4f4e4600
+
+	nxRegMove   = 6
+	nxRegLoad   = 7
+	nxOutputReg = 15
+	nxRegLoad2  = 33
+
+	nxtPacketIn2 = 30
+
+	// EXT-230: bundles.
+	onfBundleControl = 2300
+	onfBundleAdd     = 2301
+	bundleOpen       = 0
+	bundleOpened     = 1
+	bundleClose      = 2
+	bundleClosed     = 3
+	bundleCommit     = 4
+	bundleCommitted  = 5
+	bundleDiscard    = 6
+	bundleDiscarded  = 7
+	bundleAtomic     = 1
+	bundleOrdered    = 2
+	bundleAddLen     = 24 // up to the message inside
+
+	// 7.3.9: roles.
+	roleNoChange = 0
+	roleEqual    = 1
+	roleMaster   = 2
+	roleSlave    = 3
+)
