@@ -22,13 +22,19 @@ type badCase struct {
 
 func (c badCase) data(t *testing.T, base string) string {
 	t.Helper()
+	for i := 0; i < len(c.edits); i += 2 {
+		if !strings.Contains(base, c.edits[i]) {
+			t.Fatalf("the base file has no %q", c.edits[i])
+		}
+	}
+	return c.apply(base)
+}
+
+func (c badCase) apply(base string) string {
 	if c.edits == nil {
 		return c.file
 	}
 	for i := 0; i < len(c.edits); i += 2 {
-		if strings.Count(base, c.edits[i]) < 1 {
-			t.Fatalf("the base file has no %q", c.edits[i])
-		}
 		base = strings.Replace(base, c.edits[i], c.edits[i+1], 1)
 	}
 	return base
