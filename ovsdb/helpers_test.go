@@ -117,8 +117,8 @@ func addVM(t testing.TB, sw *ovsproc.Switch, bridge, port string, ids ...string)
 	vsctl(t, sw, args...)
 }
 
-// rowsDB returns a database of the full schema that holds rows.
-func rowsDB(t testing.TB, rows ...any) *database {
+// loadSchema reads the installed schema.
+func loadSchema(t testing.TB) ovsdb.DatabaseSchema {
 	t.Helper()
 	f, err := os.Open(ovsproc.Schema)
 	if err != nil {
@@ -129,6 +129,14 @@ func rowsDB(t testing.TB, rows ...any) *database {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return schema
+}
+
+// rowsDB returns a database of the installed schema that holds rows.
+func rowsDB(t testing.TB, rows ...any) *database { return rowsOf(t, loadSchema(t), rows...) }
+
+func rowsOf(t testing.TB, schema ovsdb.DatabaseSchema, rows ...any) *database {
+	t.Helper()
 	db, err := newDatabase(schema)
 	if err != nil {
 		t.Fatal(err)

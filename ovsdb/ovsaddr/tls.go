@@ -48,7 +48,9 @@ func LoadTLS(ca, cert, key string) (*tls.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("TLS: certificate %s with private key %s: %w", cert, key, err)
 	}
-	conf.Certificates = []tls.Certificate{pair}
+	// Shown even where the server names other CAs: then it refuses the
+	// certificate, which tells more than that there was none.
+	conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	return conf, nil
 }
 
