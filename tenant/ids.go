@@ -56,8 +56,9 @@ func ParseRDID(s string) (RDID, error) {
 	if len(t) != 36 || t[8] != '-' || t[13] != '-' || t[18] != '-' || t[23] != '-' {
 		return id, fmt.Errorf("RDID %q: want a GUID such as 11111111-2222-3333-4444-000000005001", s)
 	}
-	if _, err := hex.Decode(id[:], []byte(strings.ReplaceAll(t, "-", ""))); err != nil {
-		return id, fmt.Errorf("RDID %q: want a GUID such as 11111111-2222-3333-4444-000000005001", s)
+	// A dash in place of a digit leaves too few digits.
+	if n, err := hex.Decode(id[:], []byte(strings.ReplaceAll(t, "-", ""))); err != nil || n != len(id) {
+		return RDID{}, fmt.Errorf("RDID %q: want a GUID such as 11111111-2222-3333-4444-000000005001", s)
 	}
 	if id == (RDID{}) {
 		return id, fmt.Errorf("RDID %q: the zero GUID names no routing domain", s)
@@ -84,11 +85,8 @@ type MAC [6]byte
 func ParseMAC(s string) (MAC, error) {
 	var m MAC
 	t := s
-	switch {
-	case len(t) == 17 && strings.Count(t, "-") == 5 && !strings.Contains(t, ":"):
-		t = strings.ReplaceAll(t, "-", "")
-	case len(t) == 17 && strings.Count(t, ":") == 5 && !strings.Contains(t, "-"):
-		t = strings.ReplaceAll(t, ":", "")
+	if len(t) == 17 && (t[2] == '-' || t[2] == ':') && t[5] == t[2] && t[8] == t[2] && t[11] == t[2] && t[14] == t[2] {
+		t = t[0:2] + t[3:5] + t[6:8] + t[9:11] + t[12:14] + t[15:17]
 	}
 	if len(t) != 12 {
 		return m, fmt.Errorf("MAC %q: want six octets such as 02:00:00:00:00:05, 02-00-00-00-00-05 or 020000000005", s)
