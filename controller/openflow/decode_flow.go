@@ -310,6 +310,9 @@ func readNicira(c *cursor) (flow.Action, string) {
 		if why != "" {
 			return flow.Action{}, "output to register: " + why
 		}
+		if src.N > 32 {
+			return flow.Action{}, fmt.Sprintf("output to %d bits", src.N)
+		}
 		if max := c.u16(); max != maxLenWhole {
 			return flow.Action{}, fmt.Sprintf("output to register cut at %d octets", max)
 		}
