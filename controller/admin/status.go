@@ -22,6 +22,9 @@ type Status struct {
 	Healthy bool     `json:"healthy"`
 	Trouble []string `json:"trouble"`
 
+	// Problems are those of the policy and the settings as a whole.
+	Problems []string `json:"problems"`
+
 	Policy      Policy       `json:"policy"`
 	Hosts       []Host       `json:"hosts"`       // by name
 	Attachments []Attachment `json:"attachments"` // by host, then iface-id
@@ -106,6 +109,7 @@ func (s *Status) Judge() {
 	if s.Policy.Error != "" {
 		trouble("the policy file is refused, the version before it stays in force: %s", s.Policy.Error)
 	}
+	s.Trouble = append(s.Trouble, s.Problems...)
 	for i := range s.Hosts {
 		h := &s.Hosts[i]
 		if !h.OVSDB.Connected {

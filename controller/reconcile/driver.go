@@ -57,9 +57,10 @@ type Report struct {
 
 // Refusal is a wanted flow that the switch does not hold, and why.
 type Refusal struct {
-	Owner string // in the tenant's words
-	Flow  string // in OVS syntax
-	Error string
+	Owner  string // in the tenant's words
+	Flow   string // in OVS syntax
+	Cookie uint64
+	Error  string
 }
 
 // Status is what is known of a host's flows at one moment.
@@ -375,7 +376,7 @@ func (c *connection) refuse(e *openflow.ApplyError, want *Desired) error {
 		} else {
 			c.refused = slices.Insert(c.refused, i, *m.Mod.Flow)
 		}
-		why := Refusal{Owner: ownerOf(want, m.Mod.Flow), Flow: m.Mod.Flow.Text(), Error: m.Err.Error()}
+		why := Refusal{Owner: ownerOf(want, m.Mod.Flow), Flow: m.Mod.Flow.Text(), Cookie: m.Mod.Flow.Cookie, Error: m.Err.Error()}
 		c.why = append(c.why, why)
 		c.d.opts.Log.Error("the switch refused a flow", "owner", why.Owner, "flow", why.Flow, "error", why.Error)
 	}
@@ -391,7 +392,7 @@ func (c *connection) failures(p *Plan, want *Desired) []Refusal {
 			text := f.Text()
 			for _, w := range c.why {
 				if w.Flow == text {
-					out = append(out, Refusal{ownerOf(want, f), text, w.Error})
+					out = append(out, Refusal{ownerOf(want, f), text, f.Cookie, w.Error})
 					break
 				}
 			}
@@ -399,7 +400,7 @@ func (c *connection) failures(p *Plan, want *Desired) []Refusal {
 	}
 	for i := range p.Blocked {
 		b := &p.Blocked[i]
-		out = append(out, Refusal{ownerOf(want, &b.Want), b.Want.Text(),
+		out = append(out, Refusal{ownerOf(want, &b.Want), b.Want.Text(), b.Want.Cookie,
 			fmt.Sprintf("a foreign flow has its place (cookie %#x): remove it with ovs-ofctl --strict del-flows, or let its owner use another priority", b.Foreign.Cookie)})
 	}
 	return out

@@ -1,0 +1,253 @@
+package controller
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb"
+	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb/ovsaddr"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
+
+// address is how a host is reached.
+type address struct {
+	ovsdb, openflow ovsaddr.Endpoint
+	listener        string
+}
+
+// host is one host that the daemon drives.
+type host struct {
+	name   string
+	addr   address
+	log    *slog.Logger
+	db     *ovsdb.Host
+	driver *reconcile.Driver
+	end    context.CancelFunc
+	ended  sync.WaitGroup
+
+	fresh atomic.Bool   // the loop has not looked at the database's state yet
+	again chan struct{} // capacity 1: configuration or marks have changed
+
+	mu        sync.Mutex
+	config    *ovsdb.Config     // wanted; nil: not known yet
+	marks     map[string]string // wanted nvgre-installed by Interface name
+	ensureErr string            // why the configuration is not as wanted
+	ensured   bool              // the host has had the configuration once
+
+	// The rest belongs to the loop; those who read it elsewhere hold
+	// Controller.mu, under which it is written.
+	seen      bool        // the database has answered since the start
+	state     ovsdb.State // as it was when the database last answered
+	connected bool
+	connError string
+	input     input // what was compiled last
+	compiled  bool
+	result    *flows.Result
+	revision  uint64 // of result
+	installed map[installedKey]bool
+}
+
+// input is all that a host's flows depend on.
+type input struct {
+	policy      *tenant.Policy
+	attachments []flows.Attachment
+	tunnels     flows.TunnelPorts
+	placement   uint64 // digest of the placement in the routing domains that are here
+	keep        bool
+}
+
+func (a *input) equal(b *input) bool {
+	return a.policy == b.policy && slices.Equal(a.attachments, b.attachments) && a.tunnels.Flow == b.tunnels.Flow &&
+		(a.tunnels.PerVSID == nil) == (b.tunnels.PerVSID == nil) && maps.Equal(a.tunnels.PerVSID, b.tunnels.PerVSID) &&
+		a.placement == b.placement && a.keep == b.keep
+}
+
+// startHost begins to drive a host. wake is called when the loop should look at
+// it; it must not block.
+func startHost(ctx context.Context, name string, addr address, tlsConf *tls.Config, bridge string, o reconcile.Options, log *slog.Logger, wake func()) *host {
+	ctx, end := context.WithCancel(ctx)
+	h := &host{
+		name: name, addr: addr, log: log, end: end,
+		db:     ovsdb.NewHost(name, addr.ovsdb, tlsConf, log, ovsdb.WithBridge(bridge)),
+		driver: reconcile.NewDriver(o),
+		again:  make(chan struct{}, 1), connError: "not connected yet",
+		installed: make(map[installedKey]bool),
+	}
+	h.ended.Go(func() { _ = h.db.Run(ctx) }) // it ends with ctx only
+	h.ended.Go(func() { _ = h.driver.Run(ctx) })
+	h.ended.Go(func() { h.lookAfter(ctx, wake) })
+	h.ended.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-h.driver.Changes():
+				wake()
+			}
+		}
+	})
+	return h
+}
+
+// stop ends all that startHost began. The switch keeps its flows.
+func (h *host) stop() {
+	h.end()
+	h.ended.Wait()
+}
+
+// The pauses between attempts to configure a host, doubled from one to the other.
+const firstEnsure, lastEnsure = 200 * time.Millisecond, 10 * time.Second
+
+// lookAfter keeps the host's configuration and marks as wanted.
+func (h *host) lookAfter(ctx context.Context, wake func()) {
+	var done struct {
+		config *ovsdb.Config
+		marks  map[string]string
+	}
+	wasConnected, wasReady, pause := false, false, firstEnsure
+	retry := time.NewTimer(0)
+	<-retry.C
+	defer retry.Stop()
+	for {
+		s := h.db.State()
+		if s.Connected && !wasConnected {
+			// The database may be another one than before the outage.
+			done.config, done.marks = nil, nil
+			pause = firstEnsure
+		}
+		if s.BridgeReady && !wasReady {
+			h.driver.Kick() // ovs-vswitchd is back, or the bridge is new
+		}
+		if !s.BridgeReady && wasReady {
+			done.config = nil // somebody took the bridge away
+		}
+		wasConnected, wasReady = s.Connected, s.BridgeReady
+
+		h.mu.Lock()
+		config, marks := h.config, h.marks
+		h.mu.Unlock()
+		failed := false
+		if s.Connected && config != nil && config != done.config {
+			err := h.db.Ensure(ctx, *config)
+			h.noteEnsure(ctx, err)
+			if failed = err != nil; !failed {
+				done.config = config
+			}
+		}
+		if s.Connected && !failed && !maps.Equal(marks, done.marks) {
+			if err := h.db.MarkInstalled(ctx, marks); err == nil {
+				done.marks = marks
+			} else if failed = true; ctx.Err() == nil {
+				h.log.Warn("writing nvgre-installed failed", "error", err)
+			}
+		}
+		h.fresh.Store(true)
+		wake()
+		if failed {
+			retry.Reset(pause)
+			pause = min(2*pause, lastEnsure)
+		} else {
+			pause = firstEnsure
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.db.Changes():
+		case <-h.again:
+		case <-retry.C:
+		}
+	}
+}
+
+func (h *host) noteEnsure(ctx context.Context, err error) {
+	if ctx.Err() != nil || errors.Is(err, ovsdb.ErrNotConnected) {
+		return // an outage shows as such
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err == nil {
+		h.ensureErr, h.ensured = "", true
+		return
+	}
+	if text := err.Error(); text != h.ensureErr {
+		h.log.Error("the host cannot be configured", "error", err)
+		h.ensureErr = text
+	}
+}
+
+// setConfig says what the host shall have.
+func (h *host) setConfig(c ovsdb.Config) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.config != nil && h.config.Bridge == c.Bridge && h.config.Listener == c.Listener && slices.Equal(h.config.VSIDs, c.VSIDs) {
+		return // the other members never change while the daemon lives
+	}
+	h.config = &c
+	h.poke()
+}
+
+// setMarks says which Interfaces shall carry nvgre-installed.
+func (h *host) setMarks(m map[string]string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !maps.Equal(h.marks, m) {
+		h.marks = m
+		h.poke()
+	}
+}
+
+func (h *host) poke() {
+	select {
+	case h.again <- struct{}{}:
+	default:
+	}
+}
+
+// problems returns what keeps the host from its configuration.
+func (h *host) configState() (ensured bool, problem string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ensured, h.ensureErr
+}
+
+// addressOf finds out how a host of the policy is reached. ok is false where
+// nobody says: such a host is a peer that this daemon does not drive.
+func (c *Controller) addressOf(p tenant.Host) (a address, ok bool, err error) {
+	o, set := c.settings.Host(p.Name)
+	dbText, ofText := p.OVSDB, p.OpenFlow
+	if o.OVSDB != "" {
+		dbText = o.OVSDB
+	}
+	if o.OpenFlow != "" {
+		ofText = o.OpenFlow
+	}
+	a.listener = o.Listener
+	switch {
+	case dbText == "" && ofText == "" && !set:
+		return a, false, nil
+	case dbText == "":
+		return a, false, fmt.Errorf("host %s has no OVSDB address: add it to the host in the policy, or to the settings' hosts", p.Name)
+	case ofText == "":
+		return a, false, fmt.Errorf("host %s has no OpenFlow address: add it to the host in the policy, or to the settings' hosts", p.Name)
+	}
+	if a.ovsdb, err = ovsaddr.Parse(dbText); err != nil {
+		return a, false, fmt.Errorf("host %s: ovsdb: %w", p.Name, err)
+	}
+	if a.openflow, err = ovsaddr.Parse(ofText); err != nil {
+		return a, false, fmt.Errorf("host %s: openflow: %w", p.Name, err)
+	}
+	if (a.ovsdb.NeedsTLS() || a.openflow.NeedsTLS()) && c.tls == nil {
+		return a, false, fmt.Errorf("host %s is reached by ssl, and the settings have no tls: add ca, certificate and private-key", p.Name)
+	}
+	return a, true, nil
+}

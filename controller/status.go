@@ -1,0 +1,134 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/admin"
+)
+
+// turned remembers when the loop last turned.
+type turned struct{ at atomic.Int64 }
+
+func (t *turned) now() { t.at.Store(time.Now().UnixNano()) }
+
+// stuckAfter is how long the loop may take for one turn before the daemon calls
+// itself ill. Compiling a million records takes seconds.
+const stuckAfter = time.Minute
+
+// Alive implements [admin.Source].
+func (c *Controller) Alive() error {
+	if d := time.Since(time.Unix(0, c.turned.at.Load())); d > stuckAfter {
+		return fmt.Errorf("the loop has stood still for %s: get /debug/pprof/goroutine?debug=2 and restart the daemon", d.Round(time.Second))
+	}
+	return nil
+}
+
+// Status implements [admin.Source].
+func (c *Controller) Status() *admin.Status {
+	s := &admin.Status{
+		Version: c.opts.Version, PID: os.Getpid(), Started: c.started, Settings: c.settings.File,
+		Policy: admin.Policy{File: c.settings.Policy}, Hosts: []admin.Host{}, Attachments: []admin.Attachment{},
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.Problems = append([]string{}, c.problems...)
+	if c.news.err != nil {
+		s.Policy.Error, s.Policy.ErrorAt = c.news.err.Error(), c.news.at
+	}
+	if c.policy != nil {
+		s.Policy.Revision, s.Policy.Loaded, s.Policy.Records = c.policy.Revision(), c.loaded, c.policy.NumRecords()
+		for range c.policy.RoutingDomains() {
+			s.Policy.Domains++
+		}
+		for range c.policy.Subnets() {
+			s.Policy.Subnets++
+		}
+	}
+	for _, name := range c.hostNames() {
+		h := c.hosts[name]
+		s.Hosts = append(s.Hosts, c.hostStatus(h))
+		s.Attachments = append(s.Attachments, c.attachmentStatus(h)...)
+	}
+	s.Judge()
+	return s
+}
+
+func (c *Controller) hostStatus(h *host) admin.Host {
+	d := h.driver.Status()
+	a := admin.Host{
+		Name:       h.name,
+		OVSDB:      admin.Channel{Address: h.addr.ovsdb.String(), Connected: h.connected, Error: h.connError},
+		OpenFlow:   admin.Channel{Address: h.addr.openflow.String(), Connected: d.Connected, Error: d.Error},
+		OVSVersion: h.state.Version, SystemID: h.state.SystemID,
+		InSync:         d.InSync && d.Wanted == h.revision && h.input.policy == c.policy,
+		RevisionWanted: d.Wanted, RevisionInstalled: d.Installed,
+		FlowsWanted: d.FlowsWanted, FlowsInstalled: d.FlowsInstalled, FlowsForeign: d.FlowsForeign, FlowsKept: d.FlowsKept,
+		LastSync: d.LastSync, LastSyncSeconds: d.LastSyncDuration.Seconds(),
+		FlowsRefused: d.NumRefuse, Refused: []admin.Refusal{}, Problems: append([]string{}, h.state.Problems...),
+	}
+	for _, r := range d.Refused {
+		a.Refused = append(a.Refused, admin.Refusal{Owner: r.Owner, Flow: r.Flow, Error: r.Error})
+	}
+	if _, p := h.configState(); p != "" {
+		a.Problems = append(a.Problems, p)
+	}
+	if h.result != nil {
+		for _, p := range h.result.Problems {
+			if p.IfaceID == "" {
+				a.Problems = append(a.Problems, p.Text)
+			}
+		}
+		for i := range h.result.Conflicts {
+			k := &h.result.Conflicts[i]
+			a.Problems = append(a.Problems, fmt.Sprintf("%s and %s want the same flow to differ; that of %s is in force: %s",
+				c.namer.OwnerText(k.InForce.Cookie), c.namer.OwnerText(k.Refused.Cookie), c.namer.OwnerText(k.InForce.Cookie), k.Refused.Text()))
+		}
+	}
+	return a
+}
+
+func (c *Controller) attachmentStatus(h *host) []admin.Attachment {
+	var out []admin.Attachment
+	for _, a := range h.state.Attachments {
+		st := admin.Attachment{
+			Host: h.name, IfaceID: a.IfaceID, Interface: a.Interface, OFPort: a.OFPort,
+			Installed: h.installed[installedKey{a.Interface, a.IfaceID, a.OFPort}],
+		}
+		if r, ok := c.policy.RecordByIfaceID(a.IfaceID); ok {
+			d, _ := c.policy.RoutingDomain(r.RDID)
+			st.RoutingDomain, st.VM, st.CA, st.VSID = d.Name, r.VM, r.CA.String(), uint32(r.VSID)
+			if a.MAC != "" && a.MAC != r.MAC.String() {
+				st.Problem = fmt.Sprintf("attached-mac is %s, the lookup record says %s: one of them is wrong, and port security follows the record", a.MAC, r.MAC)
+			}
+		}
+		for _, p := range c.placing {
+			if p.Host == h.name && p.IfaceID == a.IfaceID {
+				st.Problem = p.Text
+			}
+		}
+		if h.result != nil {
+			for _, p := range h.result.Problems {
+				if p.IfaceID == a.IfaceID {
+					st.Problem = p.Text
+				}
+			}
+		}
+		if a.Error != "" {
+			st.Problem = "Open vSwitch cannot set the Interface up: " + a.Error
+		}
+		st.Problem = cmp.Or(st.Problem, inactiveText(a.Inactive))
+		out = append(out, st)
+	}
+	return out
+}
+
+func inactiveText(inactive bool) string {
+	if inactive {
+		return "its iface-status is inactive: the Interface is not used"
+	}
+	return ""
+}
