@@ -22,8 +22,9 @@ var ErrNotApplied = errors.New("ovs-vswitchd has not applied the change")
 //
 // After a change, Ensure waits until ovs-vswitchd has applied it, so that the
 // bridge and the ports' numbers are there; see [WithApplyTimeout] and
-// [ErrNotApplied]. A port that Open vSwitch cannot set up is among
-// [State.Problems].
+// [ErrNotApplied]. A gre port that Open vSwitch cannot set up is tried once
+// more, by a second transaction that changes no configuration; if it still
+// fails it is among [State.Problems].
 //
 // Without a connection the error is [ErrNotConnected]. When ctx ends or the
 // connection is lost meanwhile, the change may or may not have been made; call
@@ -58,7 +59,40 @@ func (h *Host) Ensure(ctx context.Context, cfg Config) error {
 		return nil
 	}
 	h.log.Info("configured the host", "bridge", cfg.Bridge, "port-mode", cfg.PortMode.String(), "listener", cfg.Listener)
-	return h.explain(s.waitApplied(ctx, next))
+	if err := s.waitApplied(ctx, next); err != nil {
+		return h.explain(err)
+	}
+	return h.explain(s.retryPorts(ctx, &cfg))
+}
+
+// retryPorts makes ovs-vswitchd try once more to set up gre ports that failed.
+// It refuses a port that takes the same packets as one that goes in the same
+// transaction ("File exists"), as when the flow-based port gets another name,
+// and looks again only at the next change of the database.
+func (s *session) retryPorts(ctx context.Context, cfg *Config) error {
+	next, err := s.transact(ctx, func(db *database) (*transaction, error) {
+		t := newTransaction(db)
+		b := db.bridge(cfg.Bridge)
+		if b == nil || db.root() == nil {
+			return t, nil
+		}
+		for _, p := range resolve[portRow](db, b.Ports) {
+			if l := p.ExternalIDs[Label]; l != purposeTunnel && l != purposeVSID {
+				continue
+			}
+			for _, i := range resolve[interfaceRow](db, p.Interfaces) {
+				if deref(i.Error) != "" {
+					t.bumpConfig()
+					return t, nil
+				}
+			}
+		}
+		return t, nil
+	})
+	if err != nil || next == 0 {
+		return err
+	}
+	return s.waitApplied(ctx, next)
 }
 
 // explain names the host in an error that does not yet.

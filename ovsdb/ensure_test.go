@@ -149,7 +149,7 @@ func TestPortsOfSomebodyElse(t *testing.T) {
 		t.Errorf("bridges %q: something was made although the port was in the way", got)
 	}
 	vsctl(t, sw, "del-port", "nvgre0")
-	eventually(t, h, "room for nvgre0", func(State) bool { return h.Ensure(t.Context(), Config{}) == nil })
+	poll(t, "room for nvgre0", func() bool { return h.Ensure(t.Context(), Config{}) == nil })
 
 	// An interface inside somebody's bond has no port of its name.
 	vsctl(t, sw, "add-bond", "br-phy", "bond0", "nvgre-5001", "bar", "--", "set", "interface", "nvgre-5001", "type=dummy", "--", "set", "interface", "bar", "type=dummy")

@@ -62,7 +62,8 @@ func startSwitch(t testing.TB, opts ...Option) (*ovsproc.Switch, *Host) {
 
 func unix(path string) ovsaddr.Endpoint { return ovsaddr.Endpoint{Network: "unix", Address: path} }
 
-// eventually waits until the state satisfies ok, and returns it.
+// eventually waits until the state satisfies ok, and returns it. It looks only
+// when it is woken, so a wake-up that is missing fails it.
 func eventually(t testing.TB, h *Host, what string, ok func(State) bool) State {
 	t.Helper()
 	deadline := time.After(patience)
@@ -75,6 +76,16 @@ func eventually(t testing.TB, h *Host, what string, ok func(State) bool) State {
 		case <-h.Changes():
 		case <-deadline:
 			t.Fatalf("never came: %s\nlast state: %+v", what, s)
+		}
+	}
+}
+
+// poll waits for what wakes nobody up.
+func poll(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never came: %s", what)
 		}
 	}
 }

@@ -73,7 +73,7 @@ func TestConcurrentChangeIsSeenBeforeWriting(t *testing.T) {
 
 	// The port that we are about to make ours mend loses our label.
 	vsctl(t, sw, "set", "interface", "nvgre0", "options:key=7")
-	eventually(t, h, "the change", func(State) bool {
+	poll(t, "the change", func() bool {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		for i := range all[interfaceRow](h.session.db) {
@@ -92,7 +92,7 @@ func TestConcurrentChangeIsSeenBeforeWriting(t *testing.T) {
 		t.Errorf("the key of an interface that is no longer ours is %s", got)
 	}
 	vsctl(t, sw, "set", "interface", "nvgre0", "external_ids:"+Label+"=tunnel")
-	eventually(t, h, "mended", func(State) bool { return h.Ensure(t.Context(), Config{}) == nil })
+	poll(t, "mended", func() bool { return h.Ensure(t.Context(), Config{}) == nil })
 
 	// An active controller comes while we add a listener.
 	err = run(Config{Listener: "ptcp:16653:127.0.0.1"}, "set-controller", "br-int", "tcp:127.0.0.1:1")
@@ -101,7 +101,7 @@ func TestConcurrentChangeIsSeenBeforeWriting(t *testing.T) {
 		t.Errorf("Ensure while an active controller came: %v", err)
 	}
 	vsctl(t, sw, "del-controller", "br-int")
-	eventually(t, h, "mended", func(State) bool { return h.Ensure(t.Context(), Config{}) == nil })
+	poll(t, "mended", func() bool { return h.Ensure(t.Context(), Config{}) == nil })
 
 	// What does not concern us does not disturb: both changes are there.
 	if err := run(Config{TableNames: map[uint8]string{1: "one"}}, "--id=@ft", "create", "flow_table", "name=two", "--", "add", "bridge", "br-int", "flow_tables", "2=@ft"); err != nil {
