@@ -13,7 +13,7 @@
 // # Why not libovsdb's client
 //
 // The schema, row models, operations and update notifications are those of
-// libovsdb. Its client package is not used; the reasons, each of them seen:
+// libovsdb. Its client package (v0.8.1) is not used, because:
 //
 //   - A host is less trusted than the controller of all hosts, and libovsdb
 //     panics on some JSON that is no valid OVSDB (an empty array where a set is

@@ -34,8 +34,12 @@ func (h *Host) Ensure(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return fmt.Errorf("host %s: %w", h.name, err)
 	}
-	h.ensuring.Lock()
-	defer h.ensuring.Unlock()
+	select {
+	case h.ensuring <- struct{}{}:
+		defer func() { <-h.ensuring }()
+	case <-ctx.Done():
+		return h.explain(ctx.Err())
+	}
 	h.mu.Lock()
 	h.bridge = cfg.Bridge
 	h.observeLocked()

@@ -26,7 +26,7 @@ type Host struct {
 	applyWait time.Duration
 	wake      chan struct{} // capacity 1
 
-	ensuring sync.Mutex // one Ensure at a time
+	ensuring chan struct{} // holds a value while an Ensure runs; capacity 1
 
 	mu      sync.Mutex
 	bridge  string   // whose state is reported
@@ -58,7 +58,7 @@ func NewHost(name string, ep ovsaddr.Endpoint, conf *tls.Config, log *slog.Logge
 		log:    log.With("host", name),
 		probe:  5 * time.Second,
 		bridge: DefaultBridge, applyWait: 10 * time.Second,
-		wake:  make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), ensuring: make(chan struct{}, 1),
 		state: State{ConnError: "not connected yet"},
 	}
 	for _, o := range opts {

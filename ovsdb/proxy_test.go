@@ -2,7 +2,6 @@ package ovsdb
 
 import (
 	"encoding/json"
-	"io"
 	"net"
 	"path/filepath"
 	"sync"
@@ -105,14 +104,18 @@ func (p *proxy) drop(conns ...net.Conn) {
 
 func (p *proxy) toServer(client, server net.Conn) {
 	defer p.drop(client, server)
-	dec := json.NewDecoder(io.TeeReader(client, server))
+	dec := json.NewDecoder(client)
 	for {
-		var m struct{ Method string }
-		if dec.Decode(&m) != nil {
+		var raw json.RawMessage
+		if dec.Decode(&raw) != nil {
 			return
 		}
-		if m.Method == "transact" {
+		var m struct{ Method string }
+		if json.Unmarshal(raw, &m) == nil && m.Method == "transact" {
 			p.set(func() { p.transacts.Add(1) })
+		}
+		if _, err := server.Write(raw); err != nil {
+			return
 		}
 	}
 }
