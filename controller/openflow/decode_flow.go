@@ -247,7 +247,7 @@ func (d *decoder) applied(c *cursor) string {
 		case actionSetField:
 			a, why = readSet(&body)
 		case actionExperimenter:
-			a, why = readNicira(&body)
+			a, why = readExperimenter(&body)
 		default:
 			why = fmt.Sprintf("action %d", kind)
 		}
@@ -278,21 +278,19 @@ func readSet(c *cursor) (flow.Action, string) {
 	return flow.Set(r, value.And(mask).Shr(ofs)), ""
 }
 
-// readNicira reads an experimenter action behind its type and length.
-func readNicira(c *cursor) (flow.Action, string) {
-	if e := c.u32(); e != experimenterNicira {
-		return flow.Action{}, fmt.Sprintf("action of experimenter %#x", e)
+// readExperimenter reads an experimenter's action behind its type and length.
+func readExperimenter(c *cursor) (flow.Action, string) {
+	who, subtype := c.u32(), c.u16()
+	if who == experimenterONF && subtype == onfCopyField {
+		c.skip(2)
+		return readMove(c, 2)
 	}
-	subtype := c.u16()
+	if who != experimenterNicira {
+		return flow.Action{}, fmt.Sprintf("action %d of experimenter %#x", subtype, who)
+	}
 	switch subtype {
 	case nxRegMove:
-		n, srcOfs, dstOfs := c.u16(), c.u16(), c.u16()
-		src, why1 := bitsOf(c.u32(), srcOfs, n)
-		dst, why2 := bitsOf(c.u32(), dstOfs, n)
-		if why1+why2 != "" {
-			return flow.Action{}, "move: " + why1 + why2
-		}
-		return flow.Move(src, dst), ""
+		return readMove(c, 0)
 	case nxRegLoad:
 		packed := c.u16()
 		dst, why := bitsOf(c.u32(), packed>>6, packed&63+1)
@@ -321,6 +319,21 @@ func readNicira(c *cursor) (flow.Action, string) {
 		return readSet(c)
 	}
 	return flow.Action{}, fmt.Sprintf("Nicira action %d", subtype)
+}
+
+// readMove reads what a move copies; pad octets separate offsets and fields.
+func readMove(c *cursor, pad int) (flow.Action, string) {
+	n, srcOfs, dstOfs := c.u16(), c.u16(), c.u16()
+	c.skip(pad)
+	src, why := bitsOf(c.u32(), srcOfs, n)
+	if why != "" {
+		return flow.Action{}, "move from " + why
+	}
+	dst, why := bitsOf(c.u32(), dstOfs, n)
+	if why != "" {
+		return flow.Action{}, "move to " + why
+	}
+	return flow.Move(src, dst), ""
 }
 
 // bitsOf returns the n bits from ofs of the field with an OXM header.

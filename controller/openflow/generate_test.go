@@ -156,8 +156,8 @@ func genActions(t *rapid.T, fields []flow.Field, table uint8, ip bool) []flow.Ac
 		case 0, 1:
 			dst := genBits(t, fields, 128)
 			v := drawValue(t, int(dst.N))
-			if dst.Field == flow.ARPOp && dst.IsAll() {
-				v = flow.Uint(v.Lo & 0xff)
+			if dst.Field == flow.ARPOp { // 8 bits of it exist for Open vSwitch
+				v = v.And(flow.Uint(0xff).Shr(int(dst.Ofs)))
 			}
 			actions = append(actions, flow.Set(dst, v))
 		case 2:

@@ -63,6 +63,10 @@ const (
 	nxOutputReg = 15
 	nxRegLoad2  = 33
 
+	// Open vSwitch reports a move that it was given as OpenFlow 1.5's
+	// copy_field in OpenFlow 1.3 in this form of the ONF's (EXT-320).
+	onfCopyField = 3200
+
 	nxtPacketIn2 = 30
 
 	// EXT-230: bundles.
