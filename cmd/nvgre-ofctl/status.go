@@ -1,0 +1,140 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/admin"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
+)
+
+func statusCmd() *cobra.Command {
+	var config, socket, output string
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what the controller does and what troubles it",
+		Long: `Show the controller's status, from its admin socket. The exit code is 0 when all
+is well, 5 when something needs an operator, 4 when no controller answers.`,
+		Args:              exactly(0, "no arguments"),
+		ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	f := cmd.Flags()
+	f.StringVar(&config, "config", "", "the controller's settings file (default $"+settings.ConfigEnv+", else "+settings.DefaultFile+" where it exists)")
+	f.StringVar(&socket, "admin-socket", "", "the controller's admin socket, if not that of the settings")
+	f.StringVarP(&output, "output", "o", "table", "table or json")
+	f.DurationVar(&timeout, "timeout", 10*time.Second, "how long the controller may take")
+	completeFlag(cmd, "output", "table", "json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := oneOf("output", output, "table", "json"); err != nil {
+			return err
+		}
+		s, err := settings.Load(settings.FindFile(config), nil)
+		if err != nil {
+			return withCode(codeInput, err)
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+		defer cancel()
+		st, err := admin.FetchStatus(ctx, cmp.Or(socket, s.AdminSocket))
+		if err != nil {
+			if cmd.Context().Err() != nil {
+				return cmd.Context().Err()
+			}
+			return withCode(codeUnreachable, err)
+		}
+		if output == "json" {
+			e := json.NewEncoder(cmd.OutOrStdout())
+			e.SetIndent("", "  ")
+			err = e.Encode(st)
+		} else {
+			err = printStatus(cmd.OutOrStdout(), st)
+		}
+		if err == nil && !st.Healthy {
+			err = &exitError{code: codeUnhealthy}
+		}
+		return err
+	}
+	return cmd
+}
+
+func printStatus(w io.Writer, s *admin.Status) error {
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(t, "controller\t%s, pid %d, up %s\n", s.Version, s.PID, time.Since(s.Started).Round(time.Second))
+	if p := s.Policy; p.Revision == 0 {
+		fmt.Fprintf(t, "policy\t%s: none in force\n", p.File)
+	} else {
+		fmt.Fprintf(t, "policy\t%s: revision %d, loaded %s, %d routing domains, %d subnets, %d records\n",
+			p.File, p.Revision, p.Loaded.Local().Format(time.DateTime), p.Domains, p.Subnets, p.Records)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if len(s.Hosts) > 0 {
+		fmt.Fprintln(w)
+		fmt.Fprintln(t, "HOST\tOVSDB\tOPENFLOW\tIN SYNC\tREVISION\tFLOWS\tWANTED\tREFUSED\tFOREIGN\tLAST SYNC")
+		for _, h := range s.Hosts {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", h.Name, up(h.OVSDB.Connected), up(h.OpenFlow.Connected), yes(h.InSync),
+				h.RevisionInstalled, h.FlowsInstalled, h.FlowsWanted, h.FlowsRefused, h.FlowsForeign, lastSync(h))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	if len(s.Attachments) > 0 {
+		fmt.Fprintln(w)
+		fmt.Fprintln(t, "VM\tROUTING DOMAIN\tCA\tVSID\tHOST\tIFACE-ID\tINTERFACE\tPORT\tINSTALLED")
+		for _, a := range s.Attachments {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", cmp.Or(a.VM, "-"), cmp.Or(a.RoutingDomain, "-"), cmp.Or(a.CA, "-"), vsid(a.VSID),
+				a.Host, a.IfaceID, a.Interface, a.OFPort, yes(a.Installed))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(w)
+	if s.Healthy {
+		_, err := fmt.Fprintln(w, "All is well.")
+		return err
+	}
+	for _, m := range append(s.Missing, s.Trouble...) {
+		if _, err := fmt.Fprintln(w, "! "+m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func up(b bool) string {
+	if b {
+		return "up"
+	}
+	return "DOWN"
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "NO"
+}
+
+func vsid(v uint32) string {
+	if v == 0 {
+		return "-"
+	}
+	return fmt.Sprint(v)
+}
+
+func lastSync(h admin.Host) string {
+	if h.LastSync.IsZero() {
+		return "never"
+	}
+	return fmt.Sprintf("%s ago, took %s", time.Since(h.LastSync).Round(time.Second), time.Duration(h.LastSyncSeconds*float64(time.Second)).Round(time.Millisecond))
+}
