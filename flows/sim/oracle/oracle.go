@@ -1,0 +1,376 @@
+// Package oracle says what should become of a packet, from the policy, from
+// where the VMs are attached, and from what Hyper-V Network Virtualization
+// means. It knows nothing of tables, registers or switches: what it says is what
+// the compiled flows are held to.
+//
+// The meaning, in short. A VM is its lookup record and sends in its own name
+// only. Its subnet is an IP network without broadcast, in which the network
+// answers ARP for everybody. A packet goes to the VM that has the destination's
+// CA in the sender's routing domain, or to the next hop of the longest matching
+// customer route; the MAC that the sender wrote does not matter. From one subnet
+// to another it passes the one distributed router, which every gateway address
+// names: it counts down the TTL, writes its own MAC as the source, and answers
+// echo requests. Hosts trust one another: what comes from another host's
+// provider address goes to the VM that has the inner MAC in the virtual subnet.
+package oracle
+
+import (
+	"cmp"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
+
+// Attachment is a VM's port on a host; a Port of 0 is not there yet.
+type Attachment struct {
+	IfaceID string
+	Port    uint32
+}
+
+// Tunnels says which tunnel ports a host has.
+type Tunnels struct {
+	// Any is a port for all keys. In the mode of one port for each virtual
+	// subnet it may be there, but nothing that it brings is taken.
+	Any bool
+	// PerVSID is the mode of one port for each subnet, which sends and takes
+	// FlowID 0 only, with the subnets that have one.
+	PerVSID bool
+	VSIDs   map[tenant.VSID]bool
+}
+
+// HostState is what there is on a host.
+type HostState struct {
+	Attachments []Attachment
+	Tunnels     Tunnels
+}
+
+// Oracle knows one policy and one state of its hosts. It does not change and
+// may be used by many goroutines.
+type Oracle struct {
+	policy *tenant.Policy
+	hosts  map[string]HostState
+	byPort map[hostPort]*tenant.LookupRecord
+	byCA   map[domainCA]*tenant.LookupRecord
+	byMAC  map[subnetMAC]*tenant.LookupRecord
+	place  map[string]string // host of each iface-id
+	port   map[string]uint32 // port of each iface-id, on its host
+	router map[domainCA]bool // the distributed router's addresses
+	owner  map[netip.Addr]string
+	here   map[hostDomain]bool // the host has a VM of the routing domain
+}
+
+type (
+	hostPort struct {
+		host string
+		port uint32
+	}
+	domainCA struct {
+		domain tenant.RDID
+		ca     netip.Addr
+	}
+	subnetMAC struct {
+		vsid tenant.VSID
+		mac  tenant.MAC
+	}
+	hostDomain struct {
+		host   string
+		domain tenant.RDID
+	}
+)
+
+// New returns the oracle of a policy. A VM whose record names no host is on the
+// first host, by name, that has its attachment. Of several ports of one VM on a
+// host the one with the lowest number counts.
+func New(p *tenant.Policy, hosts map[string]HostState) *Oracle {
+	o := &Oracle{
+		policy: p, hosts: hosts,
+		byPort: make(map[hostPort]*tenant.LookupRecord),
+		byCA:   make(map[domainCA]*tenant.LookupRecord),
+		byMAC:  make(map[subnetMAC]*tenant.LookupRecord),
+		place:  make(map[string]string),
+		port:   make(map[string]uint32),
+		router: make(map[domainCA]bool),
+		owner:  make(map[netip.Addr]string),
+		here:   make(map[hostDomain]bool),
+	}
+	for h := range p.Hosts() {
+		for _, a := range h.ProviderAddresses {
+			o.owner[a.PA.Addr()] = h.Name
+		}
+	}
+	for s := range p.Subnets() {
+		for _, g := range s.Gateways {
+			o.router[domainCA{s.RDID, g.Addr()}] = true
+		}
+	}
+	names := slices.Sorted(maps.Keys(hosts))
+	for r := range p.Records() {
+		o.byCA[domainCA{r.RDID, r.CA.Addr()}] = &r
+		o.byMAC[subnetMAC{r.VSID, r.MAC}] = &r
+		o.settle(&r, names)
+	}
+	return o
+}
+
+// settle finds the host and the port of a VM.
+func (o *Oracle) settle(r *tenant.LookupRecord, names []string) {
+	host := r.Host
+	for _, name := range names {
+		for _, a := range o.hosts[name].Attachments {
+			if host == "" && a.IfaceID == r.IfaceID {
+				host = name
+			}
+		}
+	}
+	if host == "" {
+		return
+	}
+	o.place[r.IfaceID] = host
+	port := uint32(0)
+	for _, a := range o.hosts[host].Attachments {
+		if a.IfaceID == r.IfaceID && a.Port != 0 && (port == 0 || a.Port < port) {
+			port = a.Port
+		}
+	}
+	if port != 0 {
+		o.port[r.IfaceID] = port
+		o.byPort[hostPort{host, port}] = r
+		o.here[hostDomain{host, r.RDID}] = true
+	}
+}
+
+func drop(host string, r Reason) Verdict { return Verdict{Kind: Dropped, Reason: r, Host: host} }
+
+// Sent says what should become of a frame that comes in by a port of a host
+// that is no tunnel port.
+func (o *Oracle) Sent(host string, port uint32, f packet.Frame) Verdict {
+	if f.Tagged {
+		return drop(host, Tagged)
+	}
+	vm := o.byPort[hostPort{host, port}]
+	if vm == nil {
+		return drop(host, UnknownPort)
+	}
+	if f.Src != vm.MAC {
+		return drop(host, SourceMAC)
+	}
+	from := sender{o, vm, host, port}
+	switch f.Type {
+	case packet.TypeARP:
+		return from.arp(f)
+	case packet.TypeIPv4:
+		return from.ipv4(f)
+	}
+	return drop(host, Protocol)
+}
+
+// sender is a VM at its port.
+type sender struct {
+	*Oracle
+	vm   *tenant.LookupRecord
+	host string
+	port uint32
+}
+
+func (s sender) drop(r Reason) Verdict { return drop(s.host, r) }
+
+func (s sender) answer(f packet.Frame) Verdict {
+	return Verdict{Kind: Answered, Host: s.host, Port: s.port, Frame: f}
+}
+
+// arp answers a request for any address of the VM's own subnet that somebody
+// has. A probe (RFC 5227 section 2.1.1) has no sender address.
+func (s sender) arp(f packet.Frame) Verdict {
+	m := f.ARP
+	own := s.vm.CA.Addr()
+	if !f.HasARP() || m.Op != packet.ARPRequest || m.SHA != s.vm.MAC || m.SPA != own && m.SPA != netip.IPv4Unspecified() {
+		return s.drop(ARPSender)
+	}
+	if m.TPA == own {
+		return s.drop(ARPOwn)
+	}
+	subnet, _ := s.policy.Subnet(s.vm.VSID)
+	if !slices.ContainsFunc(subnet.Prefixes, func(p tenant.CAPrefix) bool { return p.Prefix().Contains(m.TPA) }) {
+		return s.drop(ARPTarget)
+	}
+	var mac tenant.MAC
+	if at := (domainCA{s.vm.RDID, m.TPA}); s.router[at] {
+		mac = s.policy.GatewayMAC()
+	} else {
+		target := s.byCA[at]
+		if target == nil {
+			return s.drop(UnknownCA)
+		}
+		if s.place[target.IfaceID] == "" {
+			return s.drop(Unattached)
+		}
+		mac = target.MAC
+	}
+	f.Dst, f.Src = f.Src, mac
+	f.ARP = packet.ARP{Op: packet.ARPReply, SHA: mac, SPA: m.TPA, THA: m.SHA, TPA: m.SPA}
+	return s.answer(f)
+}
+
+func (s sender) ipv4(f packet.Frame) Verdict {
+	if !f.HasIPv4() || f.IP.Src != s.vm.CA.Addr() {
+		return s.drop(SourceCA)
+	}
+	dst := f.IP.Dst
+	if dst.IsMulticast() || dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
+		return s.drop(Group)
+	}
+	hop, routed, ok := s.route(dst)
+	if !ok {
+		return s.drop(NoRoute)
+	}
+	at := domainCA{s.vm.RDID, hop}
+	if s.router[at] {
+		return s.toRouter(f)
+	}
+	to := s.byCA[at]
+	if to == nil {
+		return s.drop(UnknownCA)
+	}
+	if s.place[to.IfaceID] == "" {
+		return s.drop(Unattached)
+	}
+	f.Dst = to.MAC
+	if routed {
+		if f.IP.TTL <= 1 {
+			return s.drop(TTL)
+		}
+		f.IP.TTL--
+		f.Src = s.policy.GatewayMAC()
+	}
+	return s.deliver(to, f)
+}
+
+// route returns the next hop towards an address, and whether the way there
+// leads through the router.
+func (s sender) route(dst netip.Addr) (hop netip.Addr, routed, ok bool) {
+	best := -1
+	for n := range s.policy.SubnetsOf(s.vm.RDID) {
+		for _, p := range n.Prefixes {
+			if p := p.Prefix(); p.Contains(dst) && p.Bits() > best {
+				best, hop, routed = p.Bits(), dst, n.VSID != s.vm.VSID
+			}
+		}
+	}
+	metric := uint32(0)
+	for r := range s.policy.RoutesOf(s.vm.RDID) {
+		p := r.Prefix.Prefix()
+		if !p.Contains(dst) || p.Bits() < best {
+			continue
+		}
+		// Of two routes to one prefix the lower metric; a subnet's own prefix
+		// has no route.
+		if p.Bits() > best || r.Metric < metric {
+			best, metric, hop, routed = p.Bits(), r.Metric, r.NextHop.Addr(), true
+		}
+	}
+	return hop, routed, best >= 0
+}
+
+// toRouter answers echo requests. A packet for the router itself goes through
+// no router, whatever its subnet, so its TTL does not count.
+func (s sender) toRouter(f packet.Frame) Verdict {
+	if !f.HasICMP() || f.L4.Type != packet.EchoRequest || f.L4.Code != 0 {
+		return s.drop(ToRouter)
+	}
+	f.Dst, f.Src = f.Src, s.policy.GatewayMAC()
+	f.IP.Src, f.IP.Dst = f.IP.Dst, f.IP.Src
+	f.IP.TTL = 64 // RFC 1700
+	f.L4.Type = packet.EchoReply
+	return s.answer(f)
+}
+
+// deliver brings a finished frame to a VM.
+func (s sender) deliver(to *tenant.LookupRecord, f packet.Frame) Verdict {
+	there := s.place[to.IfaceID]
+	if there == s.host {
+		switch port := s.portOf(to); port {
+		case 0:
+			return s.drop(NotHere)
+		case s.port:
+			return s.drop(ToItself)
+		default:
+			return Verdict{Kind: Delivered, Host: there, Port: port, Frame: f}
+		}
+	}
+	outer, ok := s.outer(s.host, there, to.VSID)
+	if !ok {
+		return s.drop(NoPath)
+	}
+	if !s.hosts[s.host].Tunnels.sends(to.VSID) {
+		return s.drop(NoTunnel)
+	}
+	v := s.Received(there, outer, f)
+	v.Tunnelled, v.Outer = true, outer
+	return v
+}
+
+func (o *Oracle) portOf(r *tenant.LookupRecord) uint32 { return o.port[r.IfaceID] }
+
+// outer returns the header between two hosts: the preferred addresses of the
+// first family that both have.
+func (o *Oracle) outer(from, to string, v tenant.VSID) (packet.Outer, bool) {
+	a, _ := o.policy.Host(from)
+	b, _ := o.policy.Host(to)
+	for _, src := range a.ProviderAddresses {
+		for _, dst := range b.ProviderAddresses {
+			if src.PA.Addr().Is4() == dst.PA.Addr().Is4() {
+				return packet.Outer{Src: src.PA.Addr(), Dst: dst.PA.Addr(), Key: v.Key(0)}, true
+			}
+		}
+	}
+	return packet.Outer{}, false
+}
+
+func (t Tunnels) sends(v tenant.VSID) bool {
+	if t.PerVSID {
+		return t.VSIDs[v]
+	}
+	return t.Any
+}
+
+// Received says what should become of a frame that comes to a host in NVGRE.
+func (o *Oracle) Received(host string, outer packet.Outer, f packet.Frame) Verdict {
+	t := o.hosts[host].Tunnels
+	if t.PerVSID && !(t.VSIDs[outer.VSID()] && outer.FlowID() == 0) {
+		// It comes by the port for all keys, if any, which is then nobody's.
+		switch {
+		case !t.Any:
+			return drop(host, NoTunnel)
+		case f.Tagged:
+			return drop(host, Tagged)
+		}
+		return drop(host, UnknownPort)
+	}
+	if !t.PerVSID && !t.Any {
+		return drop(host, NoTunnel)
+	}
+	if f.Tagged {
+		return drop(host, Tagged)
+	}
+	if peer := o.owner[outer.Src]; cmp.Or(peer, host) == host || o.owner[outer.Dst] != host {
+		return drop(host, UnknownPA)
+	}
+	if f.Dst[0]&1 != 0 {
+		return drop(host, TunnelGroup)
+	}
+	subnet, ok := o.policy.Subnet(outer.VSID())
+	if !ok || !o.here[hostDomain{host, subnet.RDID}] {
+		return drop(host, UnknownVSID)
+	}
+	if f.Type != packet.TypeIPv4 {
+		return drop(host, TunnelProtocol)
+	}
+	to := o.byMAC[subnetMAC{subnet.VSID, f.Dst}]
+	if to == nil || o.place[to.IfaceID] != host || o.portOf(to) == 0 {
+		return drop(host, NotHere)
+	}
+	return Verdict{Kind: Delivered, Host: host, Port: o.portOf(to), Frame: f}
+}

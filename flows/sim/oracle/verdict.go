@@ -1,0 +1,127 @@
+package oracle
+
+import (
+	"fmt"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
+)
+
+// Kind is what should become of a packet.
+type Kind uint8
+
+// The kinds.
+const (
+	Dropped   Kind = iota
+	Delivered      // to one VM
+	Answered       // by the network itself, back to the sender
+)
+
+// String returns the kind as a word.
+func (k Kind) String() string {
+	return [...]string{"dropped", "delivered", "answered"}[k]
+}
+
+// Reason says why a packet should be dropped.
+type Reason uint8
+
+// The reasons, in the order in which they are looked for.
+const (
+	// Tagged: a virtual subnet carries no 802.1Q tags (RFC 7637 section 3.3).
+	Tagged Reason = iota + 1
+	// UnknownPort: no VM of the policy belongs on the port.
+	UnknownPort
+	// SourceMAC: the source is not the MAC in the VM's record.
+	SourceMAC
+	// SourceCA: the source is not the CA in the VM's record.
+	SourceCA
+	// Protocol: neither IPv4 nor ARP.
+	Protocol
+	// ARPSender: an ARP message that is no request in the VM's own name.
+	ARPSender
+	// ARPOwn: the VM asks for, or announces, its own CA.
+	ARPOwn
+	// ARPTarget: the address asked for is outside the VM's subnet.
+	ARPTarget
+	// Group: broadcast and multicast reach nobody.
+	Group
+	// NoRoute: no subnet and no customer route has the destination.
+	NoRoute
+	// UnknownCA: nobody has the next hop's address.
+	UnknownCA
+	// Unattached: nobody knows on which host the next hop's VM is.
+	Unattached
+	// ToRouter: for the distributed router, which answers ARP and echo only.
+	ToRouter
+	// TTL: the packet may cross no further router.
+	TTL
+	// ToItself: the next hop is the VM that sent the packet.
+	ToItself
+	// NoPath: the two hosts have no provider addresses of one family.
+	NoPath
+	// NoTunnel: a host has no tunnel port for the packet.
+	NoTunnel
+	// UnknownPA: the outer addresses are not another host's and this host's.
+	UnknownPA
+	// TunnelGroup: the inner destination is a group address.
+	TunnelGroup
+	// UnknownVSID: the host has no VM of the virtual subnet's routing domain.
+	UnknownVSID
+	// TunnelProtocol: the inner frame is not IPv4.
+	TunnelProtocol
+	// NotHere: the VM is not attached to the host that should have it.
+	NotHere
+	numReasons
+)
+
+var reasonNames = [numReasons]string{
+	Tagged: "tagged", UnknownPort: "unknown port", SourceMAC: "source MAC", SourceCA: "source CA", Protocol: "protocol",
+	ARPSender: "ARP sender", ARPOwn: "ARP for its own CA", ARPTarget: "ARP outside the subnet", Group: "broadcast or multicast",
+	NoRoute: "no route", UnknownCA: "unknown CA", Unattached: "unattached", ToRouter: "to the router", TTL: "TTL",
+	ToItself: "to itself", NoPath: "no path", NoTunnel: "no tunnel port", UnknownPA: "unknown PA",
+	TunnelGroup: "group address from the tunnel", UnknownVSID: "unknown VSID", TunnelProtocol: "protocol from the tunnel", NotHere: "not here",
+}
+
+// Reasons returns all reasons.
+func Reasons() []Reason {
+	all := make([]Reason, 0, numReasons-1)
+	for r := Reason(1); r < numReasons; r++ {
+		all = append(all, r)
+	}
+	return all
+}
+
+// String returns the reason in words.
+func (r Reason) String() string {
+	if r < numReasons {
+		return reasonNames[r]
+	}
+	return "unknown"
+}
+
+// Verdict is what should become of one packet.
+type Verdict struct {
+	Kind   Kind
+	Reason Reason // of a drop
+	// Host and Port are where the packet or the answer comes out; of a drop, the
+	// host that drops it.
+	Host  string
+	Port  uint32
+	Frame packet.Frame // as it comes out
+	// Tunnelled says that the packet crosses the underlay, within Outer.
+	Tunnelled bool
+	Outer     packet.Outer
+}
+
+// String returns the verdict in one line.
+func (v Verdict) String() string {
+	s := fmt.Sprintf("%s on host %s", v.Kind, v.Host)
+	if v.Kind == Dropped {
+		s += " for " + v.Reason.String()
+	} else {
+		s += fmt.Sprintf(" by port %d: %s", v.Port, v.Frame)
+	}
+	if v.Tunnelled {
+		s += " through " + v.Outer.String()
+	}
+	return s
+}

@@ -1,0 +1,342 @@
+package sim_test
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
+
+// dice decides for the generators: rapid in properties, which then shrink, and
+// a plain random source where many packets are wanted.
+type dice interface {
+	pick(n int) int // 0 to n-1; 0 is the plainest choice
+}
+
+func one[T any](d dice, from []T) T { return from[d.pick(len(from))] }
+
+// rarely is true once in n times.
+func rarely(d dice, n int) bool { return d.pick(n) == n-1 }
+
+// mode is which tunnel ports a host has.
+type mode int
+
+const (
+	modeFlow   mode = iota // one port for all keys
+	modeVSID               // one port for each subnet
+	modeBoth               // likewise, and the port for all keys is there too
+	modeNoPort             // none
+)
+
+// world is a policy, the state of its hosts, and what follows: the compiled
+// flows in a network of switches, and the oracle.
+type world struct {
+	policy *tenant.Policy
+	views  map[string]flows.HostView
+	flows  map[string]*flows.Result
+	net    *sim.Network
+	oracle *oracle.Oracle
+
+	hosts   []string
+	records []tenant.LookupRecord
+	macs    []tenant.MAC
+	addrs   []netip.Addr // worth sending to
+	pas     []netip.Addr
+	vsids   []tenant.VSID
+}
+
+const flowPort = 1
+
+// randomSpec draws a policy whose tenants use the same addresses and MACs.
+func randomSpec(d dice) tenant.Spec {
+	spec := tenant.Spec{Version: 1}
+	if rarely(d, 3) {
+		spec.GatewayMAC = tenant.MAC{0x0e, 0, 0, 0, 0, 1}
+	}
+	for h := range 3 - d.pick(3) {
+		host := tenant.HostSpec{Name: fmt.Sprintf("h%d", h)}
+		for i := range 1 + d.pick(2) {
+			host.ProviderAddresses = append(host.ProviderAddresses, tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, byte(i), byte(h + 1)})))
+		}
+		spec.Hosts = append(spec.Hosts, host)
+	}
+	vsid := uint32(5000)
+	for n := range 1 + d.pick(3) {
+		spec.RoutingDomains = append(spec.RoutingDomains, randomDomain(d, n, &vsid, spec.Hosts))
+	}
+	return spec
+}
+
+var prefixPool = []netip.Prefix{
+	netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("10.0.1.0/24"), netip.MustParsePrefix("10.0.2.0/23"),
+	netip.MustParsePrefix("10.0.4.0/30"), netip.MustParsePrefix("10.0.4.4/31"), netip.MustParsePrefix("192.168.0.0/16"),
+}
+
+func randomDomain(d dice, n int, vsid *uint32, hosts []tenant.HostSpec) tenant.RoutingDomainSpec {
+	rd := tenant.RoutingDomainSpec{RDID: tenant.RDID{15: byte(n + 1)}, Name: fmt.Sprintf("rd%d", n)}
+	pool := slices.Clone(prefixPool)
+	taken := map[netip.Addr]bool{}
+	for s := range 1 + d.pick(3) {
+		*vsid += 1 + uint32(d.pick(3)*255)
+		subnet := tenant.SubnetSpec{VSID: *vsid}
+		for range 1 + d.pick(2) {
+			i := d.pick(len(pool))
+			subnet.Prefixes = append(subnet.Prefixes, tenant.CAPrefixFrom(pool[i]))
+			pool = slices.Delete(pool, i, i+1)
+		}
+		for _, p := range subnet.Prefixes {
+			g := tenant.CAFrom(nth(p.Prefix(), 1))
+			if p.Prefix().Bits() >= 31 || rarely(d, 3) && p.Prefix().Bits() < 30 {
+				g = tenant.CAFrom(nth(p.Prefix(), -2))
+			}
+			subnet.Gateways = append(subnet.Gateways, g)
+			taken[g.Addr()] = true
+		}
+		for r := range 4 - d.pick(5) {
+			p := one(d, subnet.Prefixes).Prefix()
+			ca := nth(p, 2+d.pick(6))
+			if p.Bits() >= 31 {
+				ca = nth(p, 1)
+			}
+			if taken[ca] || !p.Contains(ca) || p.Bits() == 30 && ca == nth(p, 3) {
+				continue
+			}
+			taken[ca] = true
+			rec := tenant.RecordSpec{VM: fmt.Sprintf("vm%d-%d", s, r), IfaceID: fmt.Sprintf("%d-%d-%d", n, s, r),
+				CA: tenant.CAFrom(ca), MAC: tenant.MAC{2, 0, 0, 0, byte(d.pick(2)), byte(r)}}
+			if h := d.pick(len(hosts) + 1); h < len(hosts) {
+				rec.Host = hosts[h].Name
+			}
+			subnet.Records = append(subnet.Records, rec)
+		}
+		rd.Subnets = append(rd.Subnets, subnet)
+	}
+	rd.Routes = randomRoutes(d, &rd)
+	return rd
+}
+
+// nth returns the address at an offset from the start of p, or from behind its
+// end where n is negative.
+func nth(p netip.Prefix, n int) netip.Addr {
+	v := p.Addr().As4()
+	at := uint32(v[0])<<24 | uint32(v[1])<<16 | uint32(v[2])<<8 | uint32(v[3])
+	if n < 0 {
+		at += 1 << (32 - p.Bits())
+	}
+	at += uint32(n)
+	return netip.AddrFrom4([4]byte{byte(at >> 24), byte(at >> 16), byte(at >> 8), byte(at)})
+}
+
+var routePool = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("10.0.0.0/8"),
+	netip.MustParsePrefix("10.0.0.0/29"), netip.MustParsePrefix("10.0.1.3/32"), netip.MustParsePrefix("192.0.0.0/2"),
+	netip.MustParsePrefix("10.0.2.0/24"), netip.MustParsePrefix("10.0.0.1/32"),
+}
+
+func randomRoutes(d dice, rd *tenant.RoutingDomainSpec) (routes []tenant.RouteSpec) {
+	var hops []tenant.CA
+	for _, s := range rd.Subnets {
+		for _, r := range s.Records {
+			hops = append(hops, r.CA)
+		}
+		if p := s.Prefixes[0].Prefix(); p.Bits() < 30 {
+			hops = append(hops, tenant.CAFrom(nth(p, 9))) // nobody's
+		}
+	}
+	if len(hops) == 0 {
+		return nil
+	}
+	type key struct {
+		p netip.Prefix
+		m uint32
+	}
+	seen := map[key]bool{}
+	for range d.pick(5) {
+		r := tenant.RouteSpec{Prefix: tenant.CAPrefixFrom(one(d, routePool)), NextHop: one(d, hops), Metric: uint32(d.pick(3))}
+		if k := (key{r.Prefix.Prefix(), r.Metric}); !seen[k] {
+			seen[k] = true
+			routes = append(routes, r)
+		}
+	}
+	return routes
+}
+
+// attach draws where the VMs of a policy are attached: mostly where the policy
+// wants them, but also nowhere, elsewhere, twice, or not yet with a number.
+func attach(d dice, p *tenant.Policy, hosts []string) map[string][]flows.Attachment {
+	at := make(map[string][]flows.Attachment)
+	port := uint32(100)
+	add := func(host string, r tenant.LookupRecord) {
+		port++
+		at[host] = append(at[host], flows.Attachment{IfaceID: r.IfaceID, OFPort: port})
+	}
+	for r := range p.Records() {
+		home := r.Host
+		if home == "" {
+			home = one(d, hosts)
+		}
+		switch d.pick(10) {
+		default:
+			add(home, r)
+		case 5:
+			add(one(d, hosts), r)
+		case 6:
+			add(home, r)
+			add(one(d, hosts), r)
+		case 7:
+			at[home] = append(at[home], flows.Attachment{IfaceID: r.IfaceID})
+		case 8:
+			add(home, r)
+			at[home] = append(at[home], flows.Attachment{IfaceID: r.IfaceID})
+		case 9: // nowhere
+		}
+	}
+	if rarely(d, 4) {
+		at[hosts[0]] = append(at[hosts[0]], flows.Attachment{IfaceID: "stranger", OFPort: 99})
+	}
+	return at
+}
+
+// newWorld compiles a policy for all its hosts.
+func newWorld(p *tenant.Policy, at map[string][]flows.Attachment, modes func(host string) mode) (*world, error) {
+	w := &world{policy: p, views: make(map[string]flows.HostView), flows: make(map[string]*flows.Result)}
+	place, _ := flows.Place(p, at)
+	states := make(map[string]oracle.HostState)
+	var hosts []sim.Host
+	for h := range p.Hosts() {
+		v, state := view(p, h.Name, at[h.Name], modes(h.Name))
+		res := flows.Compile(p, place, v)
+		// Two ports of one VM are a problem that is reported and survived.
+		for _, problem := range res.Problems {
+			if problem.IfaceID == "" {
+				return nil, fmt.Errorf("host %s: %s", h.Name, problem.Text)
+			}
+		}
+		if len(res.Conflicts) > 0 {
+			return nil, fmt.Errorf("host %s: conflicts %v", h.Name, res.Conflicts)
+		}
+		sw, err := sim.NewSwitch(res.Flows, ports(v))
+		if err != nil {
+			return nil, err
+		}
+		w.hosts = append(w.hosts, h.Name)
+		w.views[h.Name], w.flows[h.Name], states[h.Name] = v, res, state
+		host := sim.Host{Name: h.Name, Switch: sw}
+		for _, a := range h.ProviderAddresses {
+			host.Addresses = append(host.Addresses, a.PA.Addr())
+			w.pas = append(w.pas, a.PA.Addr())
+		}
+		hosts = append(hosts, host)
+	}
+	net, err := sim.NewNetwork(hosts)
+	if err != nil {
+		return nil, err
+	}
+	w.net, w.oracle = net, oracle.New(p, states)
+	w.collect()
+	return w, nil
+}
+
+// view returns a host as the compiler sees it and as the oracle does.
+func view(p *tenant.Policy, host string, at []flows.Attachment, m mode) (flows.HostView, oracle.HostState) {
+	v := flows.HostView{Name: host, Attachments: at}
+	state := oracle.HostState{Tunnels: oracle.Tunnels{Any: m == modeFlow || m == modeBoth, PerVSID: m == modeVSID || m == modeBoth}}
+	if state.Tunnels.Any {
+		v.Tunnels.Flow = flowPort
+	}
+	if state.Tunnels.PerVSID {
+		v.Tunnels.PerVSID = make(map[tenant.VSID]uint32)
+		state.Tunnels.VSIDs = make(map[tenant.VSID]bool)
+		port := uint32(10)
+		for s := range p.Subnets() {
+			if port++; port%5 == 0 {
+				continue // not there yet
+			}
+			v.Tunnels.PerVSID[s.VSID], state.Tunnels.VSIDs[s.VSID] = port, true
+		}
+	}
+	for _, a := range at {
+		state.Attachments = append(state.Attachments, oracle.Attachment{IfaceID: a.IfaceID, Port: a.OFPort})
+	}
+	return v, state
+}
+
+// ports returns the ports of a host for the model.
+func ports(v flows.HostView) (all []sim.Port) {
+	if v.Tunnels.Flow != 0 {
+		all = append(all, sim.Port{Number: v.Tunnels.Flow, Tunnel: true, AnyKey: true})
+	}
+	for _, vsid := range slices.Sorted(maps.Keys(v.Tunnels.PerVSID)) {
+		all = append(all, sim.Port{Number: v.Tunnels.PerVSID[vsid], Tunnel: true, Key: vsid.Key(0)})
+	}
+	for _, a := range v.Attachments {
+		if a.OFPort != 0 {
+			all = append(all, sim.Port{Number: a.OFPort})
+		}
+	}
+	return all
+}
+
+// collect gathers what packets are made of.
+func (w *world) collect() {
+	w.records = slices.Collect(w.policy.Records())
+	macs := map[tenant.MAC]bool{}
+	addrs := map[netip.Addr]bool{}
+	for _, r := range w.records {
+		macs[r.MAC] = true
+		for _, a := range []netip.Addr{r.CA.Addr(), r.CA.Addr().Next(), r.CA.Addr().Prev()} {
+			addrs[a] = true
+		}
+	}
+	for s := range w.policy.Subnets() {
+		w.vsids = append(w.vsids, s.VSID)
+		for i, g := range s.Gateways {
+			p := s.Prefixes[i].Prefix()
+			for _, a := range []netip.Addr{g.Addr(), p.Addr(), p.Addr().Prev(), nth(p, -1), nth(p, -1).Next()} {
+				addrs[a] = true
+			}
+		}
+	}
+	for r := range w.policy.Routes() {
+		addrs[r.NextHop.Addr()], addrs[nth(r.Prefix.Prefix(), -1)] = true, true
+	}
+	for _, s := range []string{"8.8.8.8", "172.16.3.4", "10.0.99.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "0.0.0.0", "127.0.0.1"} {
+		addrs[netip.MustParseAddr(s)] = true
+	}
+	w.macs = slices.SortedFunc(maps.Keys(macs), func(a, b tenant.MAC) int { return slices.Compare(a[:], b[:]) })
+	w.macs = append(w.macs, w.policy.GatewayMAC())
+	w.addrs = slices.SortedFunc(maps.Keys(addrs), netip.Addr.Compare)
+}
+
+// randomWorld draws a world in which every host has one of the modes.
+func randomWorld(d dice, modes ...mode) (*world, error) {
+	p, problems := tenant.New(randomSpec(d), 1)
+	if len(problems) > 0 {
+		return nil, fmt.Errorf("the random policy is not valid: %v", problems)
+	}
+	var hosts []string
+	for h := range p.Hosts() {
+		hosts = append(hosts, h.Name)
+	}
+	at := attach(d, p, hosts)
+	chosen := make(map[string]mode)
+	for _, h := range hosts {
+		chosen[h] = one(d, modes)
+	}
+	return newWorld(p, at, func(h string) mode { return chosen[h] })
+}
+
+func mustWorld(tb testing.TB, d dice, modes ...mode) *world {
+	tb.Helper()
+	w, err := randomWorld(d, modes...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return w
+}
