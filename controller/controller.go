@@ -18,6 +18,7 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb/ovsaddr"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
@@ -259,7 +260,9 @@ func Dial(ctx context.Context, ep ovsaddr.Endpoint, conf *tls.Config, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	return openflow.NewSession(ctx, conn, openflow.Options{Log: log})
+	// The compiler matches on 32-bit registers only, as Open vSwitch reports them:
+	// nothing to fold.
+	return openflow.NewSession(ctx, conn, openflow.Options{Log: log, WideRegisters: []flow.Field{}})
 }
 
 // look takes over what the hosts' databases say, of those that have news. What

@@ -258,12 +258,13 @@ func TestNothingIsTouchedBeforeEverythingIsKnown(t *testing.T) {
 	}
 	w.run()
 	st := w.await("two databases answer", func(s *admin.Status) bool {
-		return len(s.Hosts) == 3 && s.Hosts[0].OVSDB.Connected && s.Hosts[1].OVSDB.Connected && s.Hosts[2].OpenFlow.Connected
+		return len(s.Hosts) == 3 && s.Hosts[0].OVSDB.Connected && s.Hosts[0].OpenFlow.Connected && s.Hosts[1].OVSDB.Connected
 	})
 	if st.Ready || !strings.Contains(strings.Join(st.Missing, "\n"), "waiting for hosts") {
 		t.Errorf("ready %v: %q", st.Ready, st.Missing)
 	}
-	for _, h := range w.names {
+	// Without its database ovs-vswitchd answers no OpenFlow, so h3 is asked later.
+	for _, h := range w.names[:2] {
 		if !slices.Equal(w.flows(h), before[h]) {
 			t.Errorf("%s was touched", h)
 		}
@@ -312,7 +313,7 @@ func TestSilentHostDelaysNobodyAndItsVMsStayReachable(t *testing.T) {
 		t.Errorf("the hosts that answer waited %s", d)
 	}
 	if toDB1() != 1 || st.Hosts[0].FlowsKept != 1 {
-		t.Errorf("the flow to a VM on the silent host was not kept (%d kept)", st.Hosts[0].FlowsKept)
+		t.Errorf("the flow to a VM on the silent host was not kept (%d kept):\n%s", st.Hosts[0].FlowsKept, strings.Join(w.flows("h1"), "\n"))
 	}
 	if st.Healthy || !st.Ready {
 		t.Errorf("healthy %v, ready %v", st.Healthy, st.Ready)
