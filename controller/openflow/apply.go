@@ -54,9 +54,8 @@ func (s *Session) rangeOf(xid uint32) handler {
 }
 
 // message takes an error about one change.
-func (r xidRange) message(h header, body []byte) bool {
+func (r xidRange) message(h header, body []byte) {
 	r.batch.refuse(r.index+int(h.xid-r.first), readError(h, body))
-	return true
 }
 
 func (b *batch) refuse(index int, err error) {

@@ -232,6 +232,8 @@ func TestCancelledApply(t *testing.T) {
 	if err := s.Apply(soon(t), adds(flows)); err != nil {
 		t.Fatal(err)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.ranges) != 0 || len(s.pending) != 0 {
 		t.Errorf("%d ranges and %d requests left over", len(s.ranges), len(s.pending))
 	}

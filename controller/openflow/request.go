@@ -9,6 +9,7 @@ import (
 
 // call waits for the one message that answers a request.
 type call struct {
+	s      *Session
 	want   uint8 // type of the answer
 	answer chan answer
 }
@@ -18,7 +19,8 @@ type answer struct {
 	err  error
 }
 
-func (c *call) message(h header, body []byte) bool {
+func (c *call) message(h header, body []byte) {
+	c.s.forget(h.xid)
 	var a answer
 	switch h.kind {
 	case c.want:
@@ -29,12 +31,11 @@ func (c *call) message(h header, body []byte) bool {
 		a.err = fmt.Errorf("a message of type %d where one of type %d was due", h.kind, c.want)
 	}
 	c.answer <- a // has room: a call gets one message
-	return false
 }
 
 // start sends a request without waiting for its answer.
 func (s *Session) start(ctx context.Context, k Kind, want uint8, encode func(xid uint32) ([]byte, error)) (*call, uint32, error) {
-	c := &call{want: want, answer: make(chan answer, 1)}
+	c := &call{s: s, want: want, answer: make(chan answer, 1)}
 	s.mu.Lock()
 	xid := s.nextXIDLocked(1)
 	s.pending[xid] = c
@@ -119,7 +120,7 @@ type flowReading struct {
 	abandoned chan struct{} // closed when nobody reads any more
 }
 
-func (r *flowReading) message(h header, body []byte) bool {
+func (r *flowReading) message(h header, body []byte) {
 	a := answer{body: body}
 	more := false
 	switch h.kind {
@@ -149,9 +150,9 @@ func (r *flowReading) message(h header, body []byte) bool {
 		r.s.held.Store(false)
 	}
 	if !more {
+		r.s.forget(h.xid)
 		close(r.last)
 	}
-	return more
 }
 
 // ReadFlows calls fn for every flow of the switch whose cookie equals cookie
@@ -196,7 +197,10 @@ func (s *Session) ReadFlows(ctx context.Context, cookie, mask uint64, fn func(*S
 
 // next returns the next part, or false behind the last.
 func (r *flowReading) next(ctx context.Context) (answer, bool, error) {
-	// What has arrived comes before any end.
+	if ctx.Err() != nil {
+		return answer{}, false, context.Cause(ctx)
+	}
+	// What has arrived comes before the end.
 	select {
 	case a := <-r.parts:
 		return a, true, nil

@@ -73,8 +73,9 @@ type Session struct {
 // handler takes the messages that answer a request. The reader calls it.
 type handler interface {
 	// message takes one message; body is only lent unless its kind is
-	// multipart. It reports whether more will follow.
-	message(h header, body []byte) (more bool)
+	// multipart. Before it tells anybody of the last message that is due, it
+	// makes the session forget the request.
+	message(h header, body []byte)
 }
 
 // NewSession performs the handshake on a fresh connection, which it owns from
@@ -321,9 +322,7 @@ func (s *Session) dispatch(d *decoder, h header, body []byte) {
 	s.mu.Unlock()
 	switch {
 	case waiting != nil:
-		if !waiting.message(h, body) {
-			s.forget(h.xid)
-		}
+		waiting.message(h, body)
 	case h.kind == typeError:
 		s.log.Warn("the switch reports an error for which nobody waits", "error", readError(h, body))
 	case h.kind == typeExperimenter:

@@ -84,6 +84,9 @@ func (s *Session) send(ctx context.Context, k Kind, b []byte) error {
 }
 
 func (s *Session) enqueue(ctx context.Context, o outgoing, k Kind, n int) error {
+	if ctx.Err() != nil { // also while there is room
+		return context.Cause(ctx)
+	}
 	select {
 	case s.queue <- o:
 		s.counters.send(k, n)
