@@ -94,12 +94,26 @@ func Build(ctx context.Context, plan *topology.Plan, opts Options) (*Testbed, er
 	if err != nil {
 		// ctx may have ended, and that must not keep us from cleaning up.
 		if err2 := t.remove(context.WithoutCancel(ctx), nil); err2 != nil {
-			err = errors.Join(err, fmt.Errorf("cleaning up: %w", err2))
+			err = errors.Join(err, &CleanupError{t.dir, err2})
 		}
 		return nil, err
 	}
 	return t, t.update(func(s *state) { s.Phase, s.Owner = PhaseUp, 0 })
 }
+
+// A CleanupError says that a failed testbed could not be removed either.
+type CleanupError struct {
+	Dir string // its state directory
+	Err error
+}
+
+// Error implements error.
+func (e *CleanupError) Error() string {
+	return fmt.Sprintf("cleaning up: %v; `nvgre-ofctl testbed down %s` tries again", e.Err, filepath.Base(e.Dir))
+}
+
+// Unwrap returns what went wrong.
+func (e *CleanupError) Unwrap() error { return e.Err }
 
 // CheckTools reports whether this process may build a testbed, and what would
 // have to be installed.

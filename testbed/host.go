@@ -77,7 +77,7 @@ func quote(s string) string { return `"` + s + `"` }
 // buildUplink connects a host to its subnet of the underlay.
 func (t *Testbed) buildUplink(ctx context.Context, host *topology.Host) error {
 	ns, under, port := t.HostNamespace(host.Name), t.UnderlayNamespace(), UnderlayPort(host.Name)
-	if err := connect(ns, Uplink, under, port, t.state.Plan.MTU, nil); err != nil {
+	if err := connect(ns, Uplink, under, port, t.Plan().MTU, nil); err != nil {
 		return err
 	}
 	if err := netspace.OffloadOff(ns, Uplink); err != nil {
@@ -143,6 +143,16 @@ func (t *Testbed) deafen(ctx context.Context, host string, devices ...string) er
 	return t.nft(ctx, host, rules.String())
 }
 
+// undeafen forgets a device that is about to go, if [Testbed.deafen] knows it.
+func (t *Testbed) undeafen(ctx context.Context, host, device string) error {
+	if t.state.Datapath != DatapathNetdev {
+		return nil
+	}
+	// Adding what exists is no error, so this deletes it whether it exists or not.
+	c := "chain netdev nvgre_testbed " + chainName(device)
+	return t.nft(ctx, host, "add table netdev nvgre_testbed\nadd "+c+"\ndelete "+c+"\n")
+}
+
 // chainName makes the name of an nft chain out of a device's.
 func chainName(device string) string {
 	return "in_" + strings.NewReplacer("-", "_", "+", "__", ".", "_").Replace(device)
@@ -182,7 +192,7 @@ func (t *Testbed) setUpProvider(ctx context.Context, host *topology.Host) error 
 	if err != nil {
 		return fmt.Errorf("%s: %w", ProviderBridge, err)
 	}
-	if err := h.LinkSetMTU(link, t.state.Plan.MTU); err != nil {
+	if err := h.LinkSetMTU(link, t.Plan().MTU); err != nil {
 		return fmt.Errorf("setting the MTU of %s: %w", ProviderBridge, err)
 	}
 	if slices.ContainsFunc(host.PAs, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
@@ -202,7 +212,7 @@ func (t *Testbed) setUpProvider(ctx context.Context, host *topology.Host) error 
 			}
 		}
 	}
-	for _, s := range t.state.Plan.Subnets {
+	for _, s := range t.Plan().Subnets {
 		if s.Router.IsValid() && slices.ContainsFunc(host.PAs, func(p netip.Prefix) bool { return s.Prefix.Contains(p.Addr()) }) {
 			if err := addDefaultRoute(h, link, s.Router); err != nil {
 				return err
@@ -233,16 +243,16 @@ func (t *Testbed) neighbours(host *topology.Host) []neighbour {
 	var all []neighbour
 	local := make(map[bool]*topology.Subnet) // by IPv4 or not
 	for _, pa := range host.PAs {
-		for i, s := range t.state.Plan.Subnets {
+		for i, s := range t.Plan().Subnets {
 			if s.Prefix.Contains(pa.Addr()) {
-				local[pa.Addr().Is4()] = &t.state.Plan.Subnets[i]
+				local[pa.Addr().Is4()] = &t.Plan().Subnets[i]
 				if s.Router.IsValid() {
 					all = append(all, neighbour{s.Router, t.routerMAC(&s), true})
 				}
 			}
 		}
 	}
-	for _, peer := range t.state.Plan.Hosts {
+	for _, peer := range t.Plan().Hosts {
 		if peer.Name == host.Name {
 			continue
 		}

@@ -100,7 +100,7 @@ func limitRate(ns, device string, mbps float64) error {
 	return h.QdiscReplace(&netlink.Tbf{
 		QdiscAttrs: netlink.QdiscAttrs{LinkIndex: link.Attrs().Index, Handle: netlink.MakeHandle(1, 0), Parent: netlink.HANDLE_ROOT},
 		Rate:       rate,
-		Limit:      uint32(max(rate/20, 32<<10)),  // up to 50 ms wait
-		Buffer:     uint32(max(rate/100, 16<<10)), // 10 ms at full speed
+		Limit:      uint32(max(rate/20, 32<<10)),                          // up to 50 ms wait
+		Buffer:     netlink.Xmittime(rate, uint32(max(rate/100, 16<<10))), // a burst of 10 ms
 	})
 }

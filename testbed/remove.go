@@ -3,11 +3,13 @@
 package testbed
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -34,6 +36,11 @@ func (t *Testbed) remove(ctx context.Context, progress func(string)) error {
 	}
 	if err := t.update(func(s *state) { s.Phase, s.Owner = PhaseRemoving, os.Getpid() }); err != nil {
 		return err
+	}
+	for _, p := range t.state.Processes {
+		if err := endAll(ctx, p.running); err != nil {
+			return err
+		}
 	}
 	var all errgroup.Group
 	for _, h := range t.state.Plan.Hosts {
@@ -70,7 +77,7 @@ func (t *Testbed) removeNamespace(ctx context.Context, ns namespace) error {
 		return err
 	}
 	if label, err := netspace.Label(ns.Name); err == nil && label == t.label() {
-		if err := endAll(ctx, inode); err != nil {
+		if err := endAll(ctx, func() []int { return netspace.Pids(inode) }); err != nil {
 			return fmt.Errorf("network namespace %s: %w", ns.Name, err)
 		}
 	}
@@ -82,24 +89,57 @@ func (t *Testbed) removeNamespace(ctx context.Context, ns namespace) error {
 	return err
 }
 
-// endAll ends the processes in a namespace: kindly first, then not.
-func endAll(ctx context.Context, inode uint64) error {
-	signal, kill, hard := syscall.SIGTERM, time.Now().Add(time.Second), time.Now().Add(10*time.Second)
+// Adopt makes a process end with the testbed at the latest.
+func (t *Testbed) Adopt(pid int) error {
+	return t.update(func(s *state) { s.Processes = append(s.Processes, process{pid, startTime(pid)}) })
+}
+
+// running returns the process if it still runs.
+func (p process) running() []int {
+	if p.StartTime == "" || startTime(p.Pid) != p.StartTime {
+		return nil
+	}
+	return []int{p.Pid}
+}
+
+// startTime returns when a process began, "" for one that has ended.
+func startTime(pid int) string {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	// The command's name is in brackets and may hold anything: count behind it.
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 20 || fields[0] == "Z" {
+		return ""
+	}
+	return fields[19]
+}
+
+// endAll ends processes: kindly first, then not.
+func endAll(ctx context.Context, running func() []int) error {
+	told := make(map[int]bool)
+	kill, hard := time.Now().Add(time.Second), time.Now().Add(10*time.Second)
 	for {
-		pids := netspace.Pids(inode)
+		pids := running()
 		if len(pids) == 0 {
 			return nil
-		}
-		if time.Now().After(kill) {
-			signal = syscall.SIGKILL
 		}
 		if time.Now().After(hard) {
 			return fmt.Errorf("processes %v do not end", pids)
 		}
 		for _, pid := range pids {
+			var signal syscall.Signal
+			switch {
+			case time.Now().After(kill):
+				signal = syscall.SIGKILL
+			case !told[pid]:
+				signal = syscall.SIGTERM
+			}
 			if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 				return fmt.Errorf("ending process %d: %w", pid, err)
 			}
+			told[pid] = true
 		}
 		select {
 		case <-ctx.Done():

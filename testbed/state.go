@@ -58,6 +58,7 @@ type state struct {
 	Datapath    string // netdev or system
 	RootCreated bool   // the state root was made for this testbed
 	Namespaces  []namespace
+	Processes   []process // besides the switches, and those in namespaces
 	Plan        *topology.Plan
 }
 
@@ -65,6 +66,12 @@ type state struct {
 type namespace struct {
 	Name  string
 	Inode uint64
+}
+
+// process is a process outside of the namespaces that ends with the testbed.
+type process struct {
+	Pid       int
+	StartTime string // since boot, in clock ticks (proc(5)): pids are used again
 }
 
 // Testbed is a testbed on this machine, running or left over. Its methods may
@@ -208,19 +215,39 @@ func (t *Testbed) update(change func(*state)) error {
 	return os.Rename(path+".new", path)
 }
 
-// lock keeps others from building, changing or removing the testbed. The lock
-// ends with the process at the latest.
+// lock keeps others from building, changing or removing the testbed, and reads
+// what they left. The lock ends with the process at the latest.
 func (t *Testbed) lock() (unlock func(), err error) {
+	name := filepath.Base(t.dir)
 	f, err := os.Open(t.dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another process is building, changing or removing testbed %s: wait for it to end", filepath.Base(t.dir))
+	defer func() {
+		if err != nil {
+			f.Close()
 		}
+	}()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("another process is building, changing or removing testbed %s: wait for it to end", name)
+	} else if err != nil {
 		return nil, fmt.Errorf("locking %s: %w", t.dir, err)
+	}
+	ours, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if there, err := os.Stat(t.dir); err != nil || !os.SameFile(ours, there) {
+		return nil, &NotFoundError{name, filepath.Dir(t.dir)} // removed while we waited
+	}
+	now, err := Open(filepath.Dir(t.dir), name)
+	var missing *NotFoundError
+	if err == nil {
+		t.mu.Lock()
+		t.state = now.state
+		t.mu.Unlock()
+	} else if !errors.As(err, &missing) { // about to be built
+		return nil, err
 	}
 	return func() { f.Close() }, nil
 }

@@ -17,7 +17,7 @@ import (
 // buildUnderlay makes the namespace of the underlay: one Linux bridge for each
 // subnet, and the router between them.
 func (t *Testbed) buildUnderlay(_ context.Context) error {
-	plan := t.state.Plan
+	plan := t.Plan()
 	ns := t.UnderlayNamespace()
 	if err := t.makeNamespace(ns); err != nil {
 		return err

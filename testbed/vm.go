@@ -53,7 +53,7 @@ func (t *Testbed) buildVM(v *topology.VM) error {
 // connectVM makes the link between a VM and its host.
 func (t *Testbed) connectVM(v *topology.VM) error {
 	ns, hostNS, port := t.VMNamespace(v.IfaceID), t.HostNamespace(v.Host), VMPort(v.IfaceID)
-	if err := connect(hostNS, port, ns, VMDevice, t.state.Plan.VMMTU(), v.MAC[:]); err != nil {
+	if err := connect(hostNS, port, ns, VMDevice, t.Plan().VMMTU(), v.MAC[:]); err != nil {
 		return err
 	}
 	// A VM on veth leaves checksums to hardware that is not there, and makes

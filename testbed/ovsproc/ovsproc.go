@@ -201,8 +201,11 @@ func endPidFile(path string, sig syscall.Signal) error {
 		!strings.HasPrefix(filepath.Base(path), strings.TrimSpace(string(comm))) {
 		return removeIfThere(path)
 	}
-	for deadline, hard := time.Now().Add(5*time.Second), time.Now().Add(15*time.Second); ; time.Sleep(5 * time.Millisecond) {
-		err := syscall.Kill(pid, sig)
+	// One signal, not many: ovs-vswitchd sleeps for a moment while it starts, and
+	// each signal makes it begin that sleep anew.
+	next, deadline, hard := sig, time.Now().Add(5*time.Second), time.Now().Add(15*time.Second)
+	for ; ; time.Sleep(5 * time.Millisecond) {
+		err := syscall.Kill(pid, next)
 		if errors.Is(err, syscall.ESRCH) || zombie(pid) {
 			return removeIfThere(path)
 		}
@@ -212,8 +215,9 @@ func endPidFile(path string, sig syscall.Signal) error {
 		if time.Now().After(hard) {
 			return fmt.Errorf("process %d of %s did not end", pid, path)
 		}
+		next = 0 // only asks whether it is there
 		if time.Now().After(deadline) {
-			sig = syscall.SIGKILL
+			next = syscall.SIGKILL
 		}
 	}
 }

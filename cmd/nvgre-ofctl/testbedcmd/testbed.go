@@ -67,7 +67,8 @@ each VM a namespace on its host's br-int. A testbed needs root.`,
 	}
 	cmd.PersistentFlags().StringVar(&c.root, "state-dir", testbed.DefaultStateRoot, "directory that holds the state of testbeds")
 	cmd.PersistentFlags().StringVar(&c.name, "name", "", "the testbed (default: the only one)")
-	cmd.AddCommand(c.up(), c.down(), c.ls(), c.inspect(), c.exec(), c.link(), c.graph())
+	cmd.AddCommand(c.up(), c.down(), c.ls(), c.inspect(), c.exec(), c.link(), c.graph(),
+		c.pingall(), c.capture(), c.shell(), c.plug(), c.unplug(), c.move(), c.restart(), c.demo())
 	return cmd
 }
 
@@ -103,8 +104,8 @@ func (c *command) up() *cobra.Command {
 			defer cancel()
 			progress := progressTo(cmd.ErrOrStderr())
 			tb, err := testbed.Build(ctx, plan, testbed.Options{Root: c.root, Datapath: datapath, Progress: progress})
-			if ctx.Err() != nil && cmd.Context().Err() == nil {
-				return &ExitError{130, errors.Join(errors.New("interrupted: the testbed was removed again"), unlessCancelled(err))}
+			if ctx.Err() != nil {
+				return interrupted(err)
 			}
 			if err != nil {
 				return err
@@ -120,11 +121,14 @@ func (c *command) up() *cobra.Command {
 	return cmd
 }
 
-func unlessCancelled(err error) error {
-	if errors.Is(err, context.Canceled) {
-		return nil
+// interrupted is what a command ends with that ctrl-C broke off: err matters
+// only if it tells what was left behind.
+func interrupted(err error) error {
+	var left *testbed.CleanupError
+	if errors.As(err, &left) {
+		return &ExitError{130, left}
 	}
-	return err
+	return &ExitError{130, errors.New("interrupted: everything was removed again")}
 }
 
 func (c *command) down() *cobra.Command {
