@@ -131,7 +131,7 @@ func (w *network) policyText(vms ...vm) string {
 		if v.host != "" {
 			host = ", host: " + v.host
 		}
-		fmt.Fprintf(&b, "          - {vm: %s, ca: %s, mac: '02:00:00:00:%02x:%02x'%s}\n", v.name, v.ca, i/256, i%256+1, host)
+		fmt.Fprintf(&b, "          - {vm: %s, ca: %s, mac: '02:00:00:00:%02x:%02x'%s}\n", v.name, v.ca, i/256, i%256, host)
 	}
 	return b.String()
 }
@@ -177,9 +177,7 @@ func withoutSentinel(fs []string) []string {
 	return slices.DeleteFunc(slices.Clone(fs), func(f string) bool { return strings.Contains(f, "table=253") })
 }
 
-// ids returns for each flow an identity that changes when the flow is replaced:
-// the switch's own statement of when it was made, here as the count of its
-// packets would not do. It is the dump with durations.
+// status asks the daemon.
 func (w *network) status(ctx context.Context) (*admin.Status, error) {
 	return admin.FetchStatus(ctx, w.socket)
 }
@@ -302,7 +300,8 @@ type process struct {
 func (w *network) spawn() *process {
 	w.t.Helper()
 	p := &process{cmd: exec.Command(os.Args[0]), log: &testLog{}, done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), childVariable+"="+w.settings)
+	// Under the race detector a process otherwise lingers for a second at its end.
+	p.cmd.Env = append(os.Environ(), childVariable+"="+w.settings, "GORACE=atexit_sleep_ms=0")
 	p.cmd.Stdout, p.cmd.Stderr = io.Discard, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
