@@ -33,20 +33,15 @@ var (
 
 // randomPacket draws a packet: mostly one that a VM may send, with faults.
 func (w *world) randomPacket(d dice) input {
-	host := one(d, w.hosts)
 	if d.pick(4) == 3 {
-		return w.fromTunnel(d, host)
+		return w.fromTunnel(d, one(d, w.hosts))
 	}
-	in := input{host: host, port: 77}
-	self := tenant.LookupRecord{MAC: nobodysMAC, CA: tenant.CAFrom(netip.AddrFrom4([4]byte{10, 0, 0, 3}))}
-	if at := w.views[host].Attachments; len(at) > 0 && !rarely(d, 16) {
-		a := one(d, at)
-		if r, ok := w.policy.RecordByIfaceID(a.IfaceID); ok && a.OFPort != 0 {
-			in.port, self = a.OFPort, r
-		}
+	if len(w.seats) > 0 && !rarely(d, 24) {
+		s := one(d, w.seats)
+		return input{host: s.host, port: s.port, frame: w.randomFrame(d, s.vm)}
 	}
-	in.frame = w.randomFrame(d, self)
-	return in
+	nobody := tenant.LookupRecord{MAC: nobodysMAC, CA: tenant.CAFrom(one(d, w.addrs))}
+	return input{host: one(d, w.hosts), port: 77, frame: w.randomFrame(d, nobody)}
 }
 
 func (w *world) randomMAC(d dice) tenant.MAC {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 
@@ -44,11 +45,20 @@ type world struct {
 	oracle *oracle.Oracle
 
 	hosts   []string
+	seats   []seat // the VMs' ports
 	records []tenant.LookupRecord
 	macs    []tenant.MAC
 	addrs   []netip.Addr // worth sending to
 	pas     []netip.Addr
 	vsids   []tenant.VSID
+}
+
+// seat is a port with the record of the VM that is attached there, rightly or
+// wrongly.
+type seat struct {
+	host string
+	port uint32
+	vm   tenant.LookupRecord
 }
 
 const flowPort = 1
@@ -59,7 +69,7 @@ func randomSpec(d dice) tenant.Spec {
 	if rarely(d, 3) {
 		spec.GatewayMAC = tenant.MAC{0x0e, 0, 0, 0, 0, 1}
 	}
-	for h := range 3 - d.pick(3) {
+	for h := range 1 + d.pick(4) {
 		host := tenant.HostSpec{Name: fmt.Sprintf("h%d", h)}
 		for i := range 1 + d.pick(2) {
 			host.ProviderAddresses = append(host.ProviderAddresses, tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, byte(i), byte(h + 1)})))
@@ -71,6 +81,14 @@ func randomSpec(d dice) tenant.Spec {
 		spec.RoutingDomains = append(spec.RoutingDomains, randomDomain(d, n, &vsid, spec.Hosts))
 	}
 	return spec
+}
+
+// crowd is how many VMs a subnet has: many, half of the time.
+func crowd(d dice) int {
+	if d.pick(2) == 1 {
+		return 5 - d.pick(3)
+	}
+	return d.pick(4)
 }
 
 var prefixPool = []netip.Prefix{
@@ -98,7 +116,7 @@ func randomDomain(d dice, n int, vsid *uint32, hosts []tenant.HostSpec) tenant.R
 			subnet.Gateways = append(subnet.Gateways, g)
 			taken[g.Addr()] = true
 		}
-		for r := range 4 - d.pick(5) {
+		for r := range crowd(d) {
 			p := one(d, subnet.Prefixes).Prefix()
 			ca := nth(p, 2+d.pick(6))
 			if p.Bits() >= 31 {
@@ -309,6 +327,13 @@ func (w *world) collect() {
 	for _, s := range []string{"8.8.8.8", "172.16.3.4", "10.0.99.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "0.0.0.0", "127.0.0.1"} {
 		addrs[netip.MustParseAddr(s)] = true
 	}
+	for _, h := range w.hosts {
+		for _, a := range w.views[h].Attachments {
+			if r, ok := w.policy.RecordByIfaceID(a.IfaceID); ok && a.OFPort != 0 {
+				w.seats = append(w.seats, seat{h, a.OFPort, r})
+			}
+		}
+	}
 	w.macs = slices.SortedFunc(maps.Keys(macs), func(a, b tenant.MAC) int { return slices.Compare(a[:], b[:]) })
 	w.macs = append(w.macs, w.policy.GatewayMAC())
 	w.addrs = slices.SortedFunc(maps.Keys(addrs), netip.Addr.Compare)
@@ -340,3 +365,5 @@ func mustWorld(tb testing.TB, d dice, modes ...mode) *world {
 	}
 	return w
 }
+
+func writeFile(path, text string) error { return os.WriteFile(path, []byte(text), 0o644) }
