@@ -65,7 +65,6 @@ type network struct {
 	policy   string // path
 	settings string // path
 	socket   string
-	log      *testLog
 	extra    string // more settings
 }
 

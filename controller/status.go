@@ -63,6 +63,7 @@ func (c *Controller) hostStatus(h *host) admin.Host {
 		Name:       h.name,
 		OVSDB:      admin.Channel{Address: h.addr.ovsdb.String(), Connected: h.connected, Error: h.connError},
 		OpenFlow:   admin.Channel{Address: h.addr.openflow.String(), Connected: d.Connected, Error: d.Error},
+		Waiting:    !h.seen && !c.graceOver,
 		OVSVersion: h.state.Version, SystemID: h.state.SystemID,
 		InSync:         d.InSync && d.Wanted == h.revision && h.input.policy == c.policy,
 		RevisionWanted: d.Wanted, RevisionInstalled: d.Installed,

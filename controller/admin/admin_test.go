@@ -173,6 +173,7 @@ func TestJudge(t *testing.T) {
 		"policy refused": {admin.Status{Policy: admin.Policy{Revision: 1, Error: "p.yaml:1:1: x"}}, true, false, "p.yaml:1:1: x"},
 		"host behind":    {admin.Status{Policy: policy, Hosts: []admin.Host{{Name: "h", OVSDB: up, OpenFlow: up, RevisionWanted: 2, RevisionInstalled: 1}}}, false, false, "revision 2 is on its way"},
 		"host waiting":   {admin.Status{Policy: policy, Hosts: []admin.Host{{Name: "h", OVSDB: up, OpenFlow: up}}}, false, false, "waiting for hosts"},
+		"not tried yet":  {admin.Status{Policy: policy, Hosts: []admin.Host{{Name: "h", Waiting: true, OVSDB: down, OpenFlow: down}}}, false, false, "has not answered yet"},
 		"host away":      {admin.Status{Policy: policy, Hosts: []admin.Host{{Name: "h", OVSDB: down, OpenFlow: down}}}, true, false, "OVSDB at unix:/x: no such file"},
 		"switch away":    {admin.Status{Policy: policy, Hosts: []admin.Host{{Name: "h", OVSDB: up, OpenFlow: down}}}, false, false, "OpenFlow at unix:/x"},
 		"refused flow":   {admin.Status{Policy: policy, Hosts: []admin.Host{{Name: "h", OVSDB: up, OpenFlow: up, InSync: true, FlowsRefused: 1, Refused: []admin.Refusal{{Owner: "record blue/web1", Error: "TABLE_FULL"}}}}}, true, false, "record blue/web1"},

@@ -50,6 +50,10 @@ type Host struct {
 	OVSDB    Channel `json:"ovsdb"`
 	OpenFlow Channel `json:"openflow"`
 
+	// Waiting: the host has not answered since the daemon started, and the
+	// placement grace is not over. It counts as reachable.
+	Waiting bool `json:"waiting"`
+
 	OVSVersion string `json:"ovs_version"`
 	SystemID   string `json:"system_id"`
 
@@ -120,9 +124,11 @@ func (s *Status) Judge() {
 		}
 		reachable := h.OVSDB.Connected || h.OpenFlow.Connected
 		switch {
+		case h.Waiting:
+			missing("host %s: has not answered yet: %s", h.Name, h.OVSDB.Error)
 		case h.InSync || !reachable || s.Policy.Revision == 0:
 		case !h.OpenFlow.Connected:
-			missing("host %s: its switch does not answer, its OVSDB does: see host's OpenFlow error", h.Name)
+			missing("host %s: its switch does not answer, its OVSDB does: %s", h.Name, h.OpenFlow.Error)
 		case h.RevisionWanted == 0:
 			missing("host %s: waiting for hosts to report their attachments", h.Name)
 		default:
