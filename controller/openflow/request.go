@@ -175,7 +175,7 @@ func (s *Session) ReadFlows(ctx context.Context, cookie, mask uint64, fn func(*S
 	}
 	if err != nil {
 		s.forget(xid)
-		return err
+		return fmt.Errorf("openflow: reading flows: %w", err)
 	}
 	d := newDecoder(s.fold)
 	for {
