@@ -61,6 +61,10 @@ func Build(ctx context.Context, plan *topology.Plan, opts Options) (*Testbed, er
 			return nil, fmt.Errorf("the path of a socket would be %d octets, more than the %d that unix(7) allows: %s: choose a shorter --state-dir or name", len(s), maxSocketPath, s)
 		}
 	}
+	taken := fmt.Errorf("testbed %s exists already: `nvgre-ofctl testbed down %s` removes it", plan.Name, plan.Name)
+	if _, err := os.Stat(t.dir); err == nil {
+		return nil, taken
+	}
 	t.state.Namespaces = t.plannedNamespaces()
 	for _, ns := range t.state.Namespaces {
 		if netspace.Exists(ns.Name) {
@@ -74,7 +78,7 @@ func Build(ctx context.Context, plan *topology.Plan, opts Options) (*Testbed, er
 		return nil, err
 	}
 	if err := os.Mkdir(t.dir, 0o755); errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("testbed %s exists already: `nvgre-ofctl testbed down %s` removes it", plan.Name, plan.Name)
+		return nil, taken
 	} else if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (t *Testbed) buildHost(ctx context.Context, host *topology.Host) error {
 	for _, pa := range host.PAs {
 		pas = append(pas, pa.Addr().String())
 	}
-	dp := "datapath_type=" + t.state.Datapath
+	dp := "datapath_type=" + t.Datapath()
 	if _, err := sw.Vsctl(ctx, "--no-wait", "--",
 		// By default, Open vSwitch takes what follows one 802.1Q tag for payload,
 		// so a second tag would hide a frame from the pipeline.
@@ -125,7 +125,7 @@ func (t *Testbed) buildUplink(ctx context.Context, host *topology.Host) error {
 // The hook is behind the one by which Open vSwitch reads. With the kernel's
 // datapath it would be before it, and the kernel leaves such frames alone.
 func (t *Testbed) deafen(ctx context.Context, host string, devices ...string) error {
-	if t.state.Datapath != DatapathNetdev || len(devices) == 0 {
+	if t.Datapath() != DatapathNetdev || len(devices) == 0 {
 		return nil
 	}
 	ns := t.HostNamespace(host)
@@ -145,7 +145,7 @@ func (t *Testbed) deafen(ctx context.Context, host string, devices ...string) er
 
 // undeafen forgets a device that is about to go, if [Testbed.deafen] knows it.
 func (t *Testbed) undeafen(ctx context.Context, host, device string) error {
-	if t.state.Datapath != DatapathNetdev {
+	if t.Datapath() != DatapathNetdev {
 		return nil
 	}
 	// Adding what exists is no error, so this deletes it whether it exists or not.
@@ -295,7 +295,7 @@ func (t *Testbed) pinNeighbours(ctx context.Context, host *topology.Host) error 
 		if !n.nextHop {
 			continue
 		}
-		if t.state.Datapath == DatapathSystem { // the kernel's tunnels use the kernel's neighbours
+		if t.Datapath() == DatapathSystem { // the kernel's tunnels use the kernel's neighbours
 			if err := t.pinKernelNeighbour(host.Name, n); err != nil {
 				return err
 			}
@@ -303,7 +303,7 @@ func (t *Testbed) pinNeighbours(ctx context.Context, host *topology.Host) error 
 			return err
 		}
 	}
-	if t.state.Datapath == DatapathNetdev {
+	if t.Datapath() == DatapathNetdev {
 		if _, err := sw.Appctl(ctx, "tnl/neigh/aging", "3600"); err != nil { // the maximum, in seconds
 			return err
 		}

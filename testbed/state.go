@@ -175,10 +175,18 @@ func (t *Testbed) Phase() string {
 }
 
 // Created returns when the testbed was made.
-func (t *Testbed) Created() time.Time { return t.state.Created }
+func (t *Testbed) Created() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state.Created
+}
 
 // Datapath returns the datapath type of its bridges: netdev or system.
-func (t *Testbed) Datapath() string { return t.state.Datapath }
+func (t *Testbed) Datapath() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state.Datapath
+}
 
 // Settings returns the path of a settings file for a controller of this testbed.
 func (t *Testbed) Settings() string { return filepath.Join(t.dir, "nvgre.yaml") }

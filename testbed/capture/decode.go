@@ -111,7 +111,7 @@ func Decode(b []byte) (*Frame, error) {
 
 func (f *Frame) decode(b []byte, outer bool) error {
 	if len(b) < 14 {
-		return fmt.Errorf("Ethernet header: %w", errShort)
+		return fmt.Errorf("header of Ethernet: %w", errShort)
 	}
 	copy(f.Dst[:], b)
 	copy(f.Src[:], b[6:])

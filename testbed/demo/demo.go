@@ -202,16 +202,22 @@ func (d *Demo) waitInstalled(ctx context.Context, tb *testbed.Testbed, c *contro
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the controller did not install everything within %v", patience))
 	defer cancel()
+	var missing []string
 	for {
-		missing, err := NotInstalled(ctx, tb)
-		if err == nil && len(missing) == 0 {
+		now, err := NotInstalled(ctx, tb)
+		if err == nil && len(now) == 0 {
 			return nil
+		}
+		if err == nil {
+			missing = now
+		} else if ctx.Err() == nil { // else this look was cut off, and the last one stands
+			return err
 		}
 		select {
 		case <-c.ended:
 			return c.failure()
 		case <-ctx.Done():
-			return fmt.Errorf("%w; missing: %s; %v; the controller's last words:\n%s", context.Cause(ctx), strings.Join(missing, ", "), err, c.lastWords())
+			return fmt.Errorf("%w; missing: %s; the controller's last words:\n%s", context.Cause(ctx), strings.Join(missing, ", "), c.lastWords())
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

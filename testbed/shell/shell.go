@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"regexp"
 	"strconv"
 	"strings"
@@ -47,6 +48,8 @@ func (s *Shell) Interactive(ctx context.Context) error {
 		return fmt.Errorf("reading from the terminal: %w", err)
 	}
 	defer rl.Close()
+	stop := context.AfterFunc(ctx, func() { rl.Close() }) // Readline returns
+	defer stop()
 	fmt.Fprintf(s.Out, "testbed %s: %d hosts, %d VMs; `help` lists the commands\n", s.Testbed.Name(), len(s.Testbed.Plan().Hosts), len(s.Testbed.Plan().VMs))
 	for ctx.Err() == nil {
 		line, err := rl.Readline()
@@ -107,13 +110,16 @@ func (s *Shell) Do(ctx context.Context, line string) (exit bool, err error) {
 		return false, nil
 	}
 	args := words[1:]
+	// Commands of nodes get ctrl-C from the terminal, ours from here.
+	own, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
 	switch words[0] {
 	case "exit", "quit":
 		return true, nil
 	case "help", "?":
 		_, err = fmt.Fprintln(s.Out, help)
 	case "pingall":
-		err = s.pingAll(ctx)
+		err = s.pingAll(own)
 	case "nodes":
 		err = s.nodes()
 	case "links":
@@ -126,9 +132,9 @@ func (s *Shell) Do(ctx context.Context, line string) (exit bool, err error) {
 		}
 		err = s.Testbed.SetLink(args[0], args[1] == "up")
 	case "iperf":
-		err = s.iperf(ctx, args)
+		err = s.iperf(own, args)
 	case "capture":
-		err = s.capture(ctx, args)
+		err = s.capture(own, args)
 	default:
 		err = s.run(ctx, words[0], strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), words[0])))
 	}
@@ -145,7 +151,7 @@ func (s *Shell) run(ctx context.Context, name, command string) error {
 		return err
 	}
 	if command == "" {
-		return fmt.Errorf("usage: %s COMMAND...", name)
+		return fmt.Errorf("usage: %s COMMAND [ARGUMENT]", name)
 	}
 	code, err := s.Testbed.Exec(ctx, n.Name, testbed.Command{
 		Args: []string{"sh", "-c", s.withAddresses(n, command)}, Stdin: s.stdin(), Stdout: s.Out, Stderr: s.Err,

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -29,7 +30,7 @@ func Load(path string) (*Plan, error) {
 	}
 	policy, err := policyfile.Load(policyPath, 1)
 	if err != nil {
-		return nil, fmt.Errorf("the policy of %s:\n%w", path, err)
+		return nil, errors.Join(r.err(), fmt.Errorf("the policy of %s:\n%w", path, err))
 	}
 	p := r.resolve(f, policy)
 	if err := r.err(); err != nil {
@@ -192,7 +193,7 @@ func (r *reader) vms(p *Plan, f *file, policy *tenant.Policy) {
 	}
 	listed := make(map[string]bool)
 	for _, v := range f.vms {
-		if v.name.at == nil || v.host.at == nil {
+		if v.name.at == nil {
 			continue
 		}
 		vm, err := p.FindVM(v.name.value, "")
@@ -204,6 +205,9 @@ func (r *reader) vms(p *Plan, f *file, policy *tenant.Policy) {
 			r.problem(v.name.at, v.name.field, "VM %s is listed twice", vm.IfaceID)
 		}
 		listed[vm.IfaceID] = true
+		if v.host.at == nil {
+			continue
+		}
 		if _, ok := p.Host(v.host.value); !ok {
 			r.problem(v.host.at, v.host.field, "this testbed has no host %q", v.host.value)
 		} else if vm.Host != "" && vm.Host != v.host.value {
@@ -218,6 +222,7 @@ func (r *reader) vms(p *Plan, f *file, policy *tenant.Policy) {
 			r.problem(nil, "vms", "a VM has the iface_id %q, which is the name of a host: rename one in the policy", vm.IfaceID)
 		}
 		switch _, ok := p.Host(vm.Host); {
+		case vm.Host == "" && listed[vm.IfaceID]: // with a host that is wrong, as said already
 		case vm.Host == "":
 			r.problem(nil, "vms", "the policy does not say where VM %s is: add {name: %s, host: …}", vm.IfaceID, vm.IfaceID)
 		case ok:

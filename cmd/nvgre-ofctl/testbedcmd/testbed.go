@@ -74,6 +74,25 @@ each VM a namespace on its host's br-int. A testbed needs root.`,
 
 func (c *command) open() (*testbed.Testbed, error) { return testbed.Open(c.root, c.name) }
 
+// Exit codes that main documents.
+const (
+	codeUsage       = 2
+	codeInput       = 3
+	codeInterrupted = 130
+)
+
+func loadTopology(file string) (*topology.Plan, error) {
+	plan, err := topology.Load(file)
+	if err != nil {
+		return nil, &ExitError{codeInput, err}
+	}
+	return plan, nil
+}
+
+func usagef(format string, args ...any) error {
+	return &ExitError{codeUsage, fmt.Errorf(format, args...)}
+}
+
 // untilInterrupt returns a context that ends with ctrl-C or SIGTERM.
 func untilInterrupt(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
@@ -93,7 +112,7 @@ func (c *command) up() *cobra.Command {
 		Short: "Build a testbed from a topology file",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			plan, err := topology.Load(file)
+			plan, err := loadTopology(file)
 			if err != nil {
 				return err
 			}
@@ -126,9 +145,9 @@ func (c *command) up() *cobra.Command {
 func interrupted(err error) error {
 	var left *testbed.CleanupError
 	if errors.As(err, &left) {
-		return &ExitError{130, left}
+		return &ExitError{codeInterrupted, left}
 	}
-	return &ExitError{130, errors.New("interrupted: everything was removed again")}
+	return &ExitError{codeInterrupted, errors.New("interrupted: everything was removed again")}
 }
 
 func (c *command) down() *cobra.Command {
@@ -206,7 +225,7 @@ func outputFlag(cmd *cobra.Command, to *string) {
 	cmd.Flags().StringVarP(to, "output", "o", "table", "how to print: table or json")
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if *to != "table" && *to != "json" {
-			return fmt.Errorf("--output %q: want table or json", *to)
+			return usagef("--output %q: want table or json", *to)
 		}
 		return nil
 	}
@@ -232,7 +251,10 @@ func (c *command) exec() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			code, err := tb.Exec(cmd.Context(), args[0], testbed.Command{
+			// ctrl-C reaches the command from the terminal; what ends us ends it.
+			ctx, cancel := signal.NotifyContext(context.WithoutCancel(cmd.Context()), syscall.SIGTERM)
+			defer cancel()
+			code, err := tb.Exec(ctx, args[0], testbed.Command{
 				Args: args[1:], Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
 			})
 			if err != nil {
@@ -254,7 +276,7 @@ func (c *command) link() *cobra.Command {
 		ValidArgsFunction: c.completeNode,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if args[1] != "up" && args[1] != "down" {
-				return fmt.Errorf("%q: want up or down", args[1])
+				return usagef("%q: want up or down", args[1])
 			}
 			tb, err := c.open()
 			if err != nil {
@@ -274,7 +296,7 @@ func (c *command) graph() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var plan *topology.Plan
 			if file != "" {
-				p, err := topology.Load(file)
+				p, err := loadTopology(file)
 				if err != nil {
 					return err
 				}
@@ -292,7 +314,7 @@ func (c *command) graph() *cobra.Command {
 			case "dot":
 				return testbed.WriteDOT(cmd.OutOrStdout(), plan)
 			}
-			return fmt.Errorf("--format %q: want mermaid or dot", format)
+			return usagef("--format %q: want mermaid or dot", format)
 		},
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "draw this topology file instead of a running testbed")

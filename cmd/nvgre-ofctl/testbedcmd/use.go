@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
@@ -19,7 +21,6 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/capture"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/demo"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/shell"
-	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/topology"
 )
 
 func (c *command) pingall() *cobra.Command {
@@ -149,7 +150,10 @@ func (c *command) shell() *cobra.Command {
 			}
 			s := &shell.Shell{Testbed: tb, In: cmd.InOrStdin(), Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr()}
 			if f, ok := s.In.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-				return s.Interactive(cmd.Context())
+				// ctrl-C ends what runs in the shell, not the shell.
+				ctx, cancel := signal.NotifyContext(context.WithoutCancel(cmd.Context()), syscall.SIGTERM)
+				defer cancel()
+				return s.Interactive(ctx)
 			}
 			if err := s.Script(cmd.Context()); errors.Is(err, shell.ErrFailed) {
 				return &ExitError{Code: 1}
@@ -234,7 +238,7 @@ func (c *command) demo() *cobra.Command {
 		Short: "Show the product at work: build, run the controller, prove who reaches whom, remove",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			plan, err := topology.Load(file)
+			plan, err := loadTopology(file)
 			if err != nil {
 				return err
 			}
