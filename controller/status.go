@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/admin"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
 // turned remembers when the loop last turned.
@@ -94,6 +95,17 @@ func (c *Controller) hostStatus(h *host) admin.Host {
 
 func (c *Controller) attachmentStatus(h *host) []admin.Attachment {
 	var out []admin.Attachment
+	problems := map[string]string{} // by iface-id
+	for _, p := range c.placing {
+		if p.Host == h.name {
+			problems[p.IfaceID] = p.Text
+		}
+	}
+	if h.result != nil {
+		for _, p := range h.result.Problems {
+			problems[p.IfaceID] = p.Text
+		}
+	}
 	for _, a := range h.state.Attachments {
 		st := admin.Attachment{
 			Host: h.name, IfaceID: a.IfaceID, Interface: a.Interface, OFPort: a.OFPort,
@@ -102,22 +114,11 @@ func (c *Controller) attachmentStatus(h *host) []admin.Attachment {
 		if r, ok := c.policy.RecordByIfaceID(a.IfaceID); ok {
 			d, _ := c.policy.RoutingDomain(r.RDID)
 			st.RoutingDomain, st.VM, st.CA, st.VSID = d.Name, r.VM, r.CA.String(), uint32(r.VSID)
-			if a.MAC != "" && a.MAC != r.MAC.String() {
+			if mac, err := tenant.ParseMAC(a.MAC); a.MAC != "" && (err != nil || mac != r.MAC) {
 				st.Problem = fmt.Sprintf("attached-mac is %s, the lookup record says %s: one of them is wrong, and port security follows the record", a.MAC, r.MAC)
 			}
 		}
-		for _, p := range c.placing {
-			if p.Host == h.name && p.IfaceID == a.IfaceID {
-				st.Problem = p.Text
-			}
-		}
-		if h.result != nil {
-			for _, p := range h.result.Problems {
-				if p.IfaceID == a.IfaceID {
-					st.Problem = p.Text
-				}
-			}
-		}
+		st.Problem = cmp.Or(problems[a.IfaceID], st.Problem)
 		if a.Error != "" {
 			st.Problem = "Open vSwitch cannot set the Interface up: " + a.Error
 		}

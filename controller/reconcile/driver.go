@@ -256,6 +256,9 @@ func (c *connection) sync(ctx context.Context, want *Desired) error {
 	var r Report
 	if !c.claimed && o.Generation != 0 {
 		if err := c.s.ClaimMaster(ctx, o.Generation); err != nil {
+			if errors.Is(err, openflow.ErrStaleGeneration) {
+				err = fmt.Errorf("%w: a controller that was started later drives this switch: stop one of the two; where none does and this machine's clock was put back, set it right or use the setting role: equal", err)
+			}
 			return cause(ctx, "claiming the master role", err)
 		}
 	}
