@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,7 +21,6 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
-	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb/ovsaddr"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovstest"
 )
@@ -230,16 +230,14 @@ func bridge(t testing.TB) (*ovsproc.Switch, func(context.Context) (reconcile.Ses
 	if _, err := s.Vsctl(context.Background(), "add-br", "br-int", "--", "set", "bridge", "br-int", "fail_mode=secure"); err != nil {
 		t.Fatal(err)
 	}
-	ep, err := ovsaddr.Parse("unix:" + s.MgmtSock("br-int"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	return s, func(ctx context.Context) (reconcile.Session, error) {
-		conn, err := ep.Dial(ctx, nil)
+		var nd net.Dialer
+		conn, err := nd.DialContext(ctx, "unix", s.MgmtSock("br-int"))
 		if err != nil {
 			return nil, err
 		}
-		return openflow.NewSession(ctx, conn, openflow.Options{})
+		// The flows of these tests match on xxreg2, whole.
+		return openflow.NewSession(ctx, conn, openflow.Options{WideRegisters: []flow.Field{flow.XXReg2}})
 	}
 }
 
