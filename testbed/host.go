@@ -180,7 +180,8 @@ func lookTool(name string) string {
 }
 
 // setUpProvider gives br-phy the host's provider addresses, and makes known and
-// fast who the next hops are. It is all that a new ovs-vswitchd has forgotten.
+// fast who the next hops are, and widens the buffers of its ports. It is all
+// that a new ovs-vswitchd has forgotten.
 func (t *Testbed) setUpProvider(ctx context.Context, host *topology.Host) error {
 	ns := t.HostNamespace(host.Name)
 	h, err := netspace.Handle(ns)
@@ -219,7 +220,10 @@ func (t *Testbed) setUpProvider(ctx context.Context, host *topology.Host) error 
 			}
 		}
 	}
-	return t.pinNeighbours(ctx, host)
+	if err := t.pinNeighbours(ctx, host); err != nil {
+		return err
+	}
+	return t.widenBuffers(host.Name)
 }
 
 func hasAddress(h *netlink.Handle, link netlink.Link, a netip.Addr) (bool, error) {

@@ -107,6 +107,9 @@ func (t *Testbed) attach(ctx context.Context, vms ...*topology.VM) error {
 			"set", "Interface", port, "external_ids:iface-id="+quote(v.IfaceID),
 			"external_ids:attached-mac="+quote(v.MAC.String()), "external_ids:vm-id="+quote(v.QualifiedName()))
 	}
-	_, err = t.Switch(host).Vsctl(ctx, args...)
-	return err
+	// It returns when ovs-vswitchd has the ports.
+	if _, err = t.Switch(host).Vsctl(ctx, args...); err != nil {
+		return err
+	}
+	return t.widenBuffers(host)
 }
