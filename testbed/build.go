@@ -71,8 +71,11 @@ func Build(ctx context.Context, plan *topology.Plan, opts Options) (*Testbed, er
 			return nil, fmt.Errorf("the network namespace %s exists already: a testbed of this name runs with another --state-dir; remove it or choose another name", ns.Name)
 		}
 	}
-	if _, err := os.Stat(root); os.IsNotExist(err) {
-		t.state.RootCreated = true
+	for dir := root; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(dir); !os.IsNotExist(err) {
+			break
+		}
+		t.state.MadeDirs = append(t.state.MadeDirs, dir)
 	}
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return nil, err

@@ -33,6 +33,7 @@ func (t *Testbed) buildHost(ctx context.Context, host *topology.Host) error {
 	// itself. br-phy gets it back below where it has an IPv6 address. Reverse
 	// path filters would judge packets by routes that Open vSwitch does not use.
 	if err := netspace.SetSysctl(ns, "ipv6/conf/default/disable_ipv6=1",
+		"ipv6/conf/all/accept_dad=0", "ipv6/conf/default/accept_dad=0",
 		"ipv4/conf/all/rp_filter=0", "ipv4/conf/default/rp_filter=0"); err != nil {
 		return err
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -61,8 +60,10 @@ func (t *Testbed) remove(ctx context.Context, progress func(string)) error {
 	if err := os.RemoveAll(t.dir); err != nil {
 		return fmt.Errorf("removing the state: %w", err)
 	}
-	if t.state.RootCreated { // and nothing else came to live there
-		os.Remove(filepath.Dir(t.dir))
+	for _, dir := range t.state.MadeDirs {
+		if os.Remove(dir) != nil {
+			break // something else came to live there
+		}
 	}
 	return nil
 }

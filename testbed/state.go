@@ -51,15 +51,15 @@ const stateFile, stateVersion = "state.json", 1
 
 // state is what a testbed writes down about itself.
 type state struct {
-	Version     int
-	Owner       int // the process that builds or removes it
-	Phase       string
-	Created     time.Time
-	Datapath    string // netdev or system
-	RootCreated bool   // the state root was made for this testbed
-	Namespaces  []namespace
-	Processes   []process // besides the switches, and those in namespaces
-	Plan        *topology.Plan
+	Version    int
+	Owner      int // the process that builds or removes it
+	Phase      string
+	Created    time.Time
+	Datapath   string   // netdev or system
+	MadeDirs   []string // the state root and what is above it, as far as made for this testbed, the deepest first
+	Namespaces []namespace
+	Processes  []process // besides the switches, and those in namespaces
+	Plan       *topology.Plan
 }
 
 // namespace is one network namespace; Inode is 0 until it has been made.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -81,8 +82,8 @@ func run(t *testing.T, tb *testbed.Testbed, node string, args ...string) (int, s
 
 func TestUpIsCompleteAndDownLeavesNothing(t *testing.T) {
 	plan := load(t, "examples/two-tenants.yaml", "t-updown")
-	root := shortRoot(t)
-	tb := up(t, plan, testbed.Options{Root: root})
+	above := shortRoot(t)
+	tb := up(t, plan, testbed.Options{Root: filepath.Join(above, "a", "b")})
 	if tb.Phase() != testbed.PhaseUp {
 		t.Errorf("phase %q", tb.Phase())
 	}
@@ -104,12 +105,11 @@ func TestUpIsCompleteAndDownLeavesNothing(t *testing.T) {
 			}
 		}
 	}
-	dir := tb.Dir()
 	if err := tb.Remove(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("%s is still there", dir)
+	if entries, err := os.ReadDir(above); err != nil || len(entries) > 0 {
+		t.Errorf("directories are left in %s: %v, %v", above, entries, err)
 	}
 	entries, _ := os.ReadDir(netspace.Dir)
 	for _, e := range entries {

@@ -22,7 +22,10 @@ func (t *Testbed) buildUnderlay(_ context.Context) error {
 	if err := t.makeNamespace(ns); err != nil {
 		return err
 	}
-	if err := netspace.SetSysctl(ns, "ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1"); err != nil {
+	// No duplicate address detection: until it is over, a second or two, a router
+	// has no link-local address and so finds no neighbour.
+	if err := netspace.SetSysctl(ns, "ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1",
+		"ipv6/conf/all/accept_dad=0", "ipv6/conf/default/accept_dad=0"); err != nil {
 		return err
 	}
 	h, err := netspace.Handle(ns)

@@ -40,7 +40,8 @@ func (t *Testbed) buildVM(v *topology.VM) error {
 	for _, a := range v.Addresses {
 		has6 = has6 || a.Addr().Is6()
 	}
-	settings := []string{"ipv6/conf/default/accept_ra=0", "ipv6/conf/all/accept_ra=0"}
+	settings := []string{"ipv6/conf/default/accept_ra=0", "ipv6/conf/all/accept_ra=0",
+		"ipv6/conf/all/accept_dad=0", "ipv6/conf/default/accept_dad=0"}
 	if !has6 { // what it would say by itself only makes counters and captures hard to read
 		settings = append(settings, "ipv6/conf/default/disable_ipv6=1")
 	}
