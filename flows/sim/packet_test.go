@@ -200,3 +200,5 @@ func (w *world) fromTunnel(d dice, host string) input {
 	in.outer.Key = v.Key(flowID)
 	return in
 }
+
+func addr(b [4]byte) netip.Addr { return netip.AddrFrom4(b) }

@@ -34,28 +34,29 @@ func seeded(seed uint64) dice { return randomDice{rand.New(rand.NewPCG(seed, 1))
 
 // wordFor is the pipeline's word for the oracle's reason, where a packet is
 // dropped by a flow.
-var wordFor = map[oracle.Reason][]flows.DropReason{
-	oracle.Tagged:         {flows.DropVMTagged, flows.DropTunnelTagged},
-	oracle.UnknownPort:    {flows.DropUnknownPort},
-	oracle.SourceMAC:      {flows.DropSourceMAC},
-	oracle.SourceCA:       {flows.DropSourceCA},
-	oracle.Protocol:       {flows.DropProtocol},
-	oracle.ARPSender:      {flows.DropARPSender},
-	oracle.ARPOwn:         {flows.DropARPOwn},
-	oracle.ARPTarget:      {flows.DropARPTarget},
-	oracle.Group:          {flows.DropMulticast},
-	oracle.NoRoute:        {flows.DropNoRoute},
-	oracle.UnknownCA:      {flows.DropUnknownCA, flows.DropARPUnknownCA},
-	oracle.Unattached:     {flows.DropUnattached},
-	oracle.ToRouter:       {flows.DropToRouter},
-	oracle.TTL:            {flows.DropTTL},
-	oracle.NoPath:         {flows.DropUnknownPeer},
-	oracle.NoTunnel:       {flows.DropNoTunnel},
-	oracle.UnknownPA:      {flows.DropUnknownPA},
-	oracle.TunnelGroup:    {flows.DropTunnelMulticast},
-	oracle.UnknownVSID:    {flows.DropUnknownVSID},
-	oracle.TunnelProtocol: {flows.DropTunnelProtocol},
-	oracle.NotHere:        {flows.DropNotHere},
+var wordFor = map[oracle.Reason]flows.DropReason{
+	oracle.Tagged:         flows.DropVMTagged,
+	oracle.UnknownPort:    flows.DropUnknownPort,
+	oracle.SourceMAC:      flows.DropSourceMAC,
+	oracle.SourceCA:       flows.DropSourceCA,
+	oracle.Protocol:       flows.DropProtocol,
+	oracle.ARPSender:      flows.DropARPSender,
+	oracle.ARPOwn:         flows.DropARPOwn,
+	oracle.ARPTarget:      flows.DropARPTarget,
+	oracle.Group:          flows.DropMulticast,
+	oracle.NoRoute:        flows.DropNoRoute,
+	oracle.UnknownCA:      flows.DropUnknownCA,
+	oracle.Unattached:     flows.DropUnattached,
+	oracle.ToRouter:       flows.DropToRouter,
+	oracle.TTL:            flows.DropTTL,
+	oracle.NoPath:         flows.DropUnknownPeer,
+	oracle.NoTunnel:       flows.DropNoTunnel,
+	oracle.TunnelTagged:   flows.DropTunnelTagged,
+	oracle.UnknownPA:      flows.DropUnknownPA,
+	oracle.TunnelGroup:    flows.DropTunnelMulticast,
+	oracle.UnknownVSID:    flows.DropUnknownVSID,
+	oracle.TunnelProtocol: flows.DropTunnelProtocol,
+	oracle.NotHere:        flows.DropNotHere,
 }
 
 // run sends a packet through the network of the compiled flows.
@@ -136,7 +137,11 @@ func differDrop(v *oracle.Verdict, j *sim.Journey) string {
 		return "ended without a drop flow: " + last.Result.End.String()
 	}
 	word, ok := flows.Reason(last.Result.Last().Cookie)
-	if !ok || !slices.Contains(wordFor[v.Reason], word) {
+	want := wordFor[v.Reason]
+	if v.Reason == oracle.UnknownCA && last.In.Frame.Type == packet.TypeARP {
+		want = flows.DropARPUnknownCA
+	}
+	if !ok || word != want {
 		return "dropped for " + word.String()
 	}
 	return ""

@@ -51,8 +51,8 @@ func tuple(m flow.Match) (words []maskedWord, values []uint64, err error) {
 			return nil, nil, fmt.Errorf("matches %s with mask %s", info.Name, t.Mask)
 		case !t.Value.And(t.Mask.Not()).IsZero():
 			return nil, nil, fmt.Errorf("matches %s with bits outside the mask", info.Name)
-		case !t.IsExact() && (t.Field == flow.EthType || t.Field == flow.IPProto || t.Field == flow.InPort):
-			return nil, nil, fmt.Errorf("matches %s with a mask, which OpenFlow does not allow", info.Name)
+		case !t.IsExact() && wholeOnly(t.Field):
+			return nil, nil, fmt.Errorf("matches %s with a mask, which it cannot have", info.Name)
 		}
 		all := flow.All(t.Field)
 		if !mask.get(all).And(t.Mask).IsZero() {
@@ -68,6 +68,17 @@ func tuple(m flow.Match) (words []maskedWord, values []uint64, err error) {
 		}
 	}
 	return words, values, nil
+}
+
+// wholeOnly reports whether a field cannot be matched in part (ovs-fields(7),
+// "Maskable").
+func wholeOnly(f flow.Field) bool {
+	switch f {
+	case flow.InPort, flow.EthType, flow.IPProto, flow.IPTTL, flow.ARPOp,
+		flow.ICMPType, flow.ICMPCode, flow.ICMPv6Type, flow.ICMPv6Code:
+		return true
+	}
+	return false
 }
 
 const (

@@ -353,7 +353,7 @@ func (o *Oracle) Received(host string, outer packet.Outer, f packet.Frame) Verdi
 		return drop(host, NoTunnel)
 	}
 	if f.Tagged {
-		return drop(host, Tagged)
+		return drop(host, TunnelTagged)
 	}
 	if peer := o.owner[outer.Src]; cmp.Or(peer, host) == host || o.owner[outer.Dst] != host {
 		return drop(host, UnknownPA)

@@ -26,7 +26,7 @@ type Reason uint8
 
 // The reasons, in the order in which they are looked for.
 const (
-	// Tagged: a virtual subnet carries no 802.1Q tags (RFC 7637 section 3.3).
+	// Tagged: a VM's frame has a tag, and a virtual subnet carries no 802.1Q tags (RFC 7637 section 3.3).
 	Tagged Reason = iota + 1
 	// UnknownPort: no VM of the policy belongs on the port.
 	UnknownPort
@@ -60,6 +60,8 @@ const (
 	NoPath
 	// NoTunnel: a host has no tunnel port for the packet.
 	NoTunnel
+	// TunnelTagged: another host sent a tag, which it must not.
+	TunnelTagged
 	// UnknownPA: the outer addresses are not another host's and this host's.
 	UnknownPA
 	// TunnelGroup: the inner destination is a group address.
@@ -77,7 +79,7 @@ var reasonNames = [numReasons]string{
 	Tagged: "tagged", UnknownPort: "unknown port", SourceMAC: "source MAC", SourceCA: "source CA", Protocol: "protocol",
 	ARPSender: "ARP sender", ARPOwn: "ARP for its own CA", ARPTarget: "ARP outside the subnet", Group: "broadcast or multicast",
 	NoRoute: "no route", UnknownCA: "unknown CA", Unattached: "unattached", ToRouter: "to the router", TTL: "TTL",
-	ToItself: "to itself", NoPath: "no path", NoTunnel: "no tunnel port", UnknownPA: "unknown PA",
+	ToItself: "to itself", NoPath: "no path", NoTunnel: "no tunnel port", TunnelTagged: "tagged from the tunnel", UnknownPA: "unknown PA",
 	TunnelGroup: "group address from the tunnel", UnknownVSID: "unknown VSID", TunnelProtocol: "protocol from the tunnel", NotHere: "not here",
 }
 
