@@ -104,6 +104,40 @@ func TestWatcherSeesEveryWayToChangeAFile(t *testing.T) {
 	next(t, news, "good", "")
 }
 
+// A ConfigMap is mounted as a symlink to a file below a symlink that is swapped;
+// others put a symlink to a file somewhere else.
+func TestWatcherFollowsSymlinks(t *testing.T) {
+	dir, other := t.TempDir(), t.TempDir()
+	file := filepath.Join(dir, "policy.yaml")
+	link := func(to, name string) {
+		t.Helper()
+		if err := os.Symlink(to, name+"~"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(name+"~", name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, v := range []string{"one", "two"} {
+		if err := os.Mkdir(filepath.Join(dir, v), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		put(t, filepath.Join(dir, v, "policy.yaml"), smallPolicy(v))
+	}
+	link("one", filepath.Join(dir, "..data"))
+	link("..data/policy.yaml", file)
+	news := watch(t, file, time.Hour, nil)
+	next(t, news, "one", "")
+	link("two", filepath.Join(dir, "..data"))
+	next(t, news, "two", "")
+
+	put(t, filepath.Join(other, "elsewhere.yaml"), smallPolicy("three"))
+	link(filepath.Join(other, "elsewhere.yaml"), file)
+	next(t, news, "three", "")
+	put(t, filepath.Join(other, "elsewhere.yaml"), smallPolicy("four"))
+	next(t, news, "four", "")
+}
+
 // Where the directory itself is replaced there is no notification.
 func TestWatcherPolls(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "conf")

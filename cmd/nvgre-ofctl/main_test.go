@@ -283,7 +283,12 @@ func TestOperator(t *testing.T) {
 		t.Errorf("dump-flows without a policy: code %d, %s", code, stderr)
 	}
 	write(policy, goodPolicy)
-	awaitStatus("the policy is good again", func(s *admin.Status) bool { return s.Healthy })
+	var revision uint64
+	awaitStatus("the policy is good again", func(s *admin.Status) bool { revision = s.Policy.Revision; return s.Healthy })
+	if err := daemon.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	awaitStatus("SIGHUP has the policy read again", func(s *admin.Status) bool { return s.Healthy && s.Policy.Revision > revision })
 
 	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
