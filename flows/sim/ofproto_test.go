@@ -273,7 +273,10 @@ func headersDiffer(in *sim.Input, res *sim.Result, raw string) string {
 		}
 		return ""
 	}
-	fields := []flow.Field{flow.EthSrc, flow.EthDst, flow.TunSrc, flow.TunDst, flow.Metadata}
+	fields := []flow.Field{flow.EthSrc, flow.EthDst, flow.TunDst, flow.Metadata}
+	if !res.Field(flow.TunDst).IsZero() { // else the switch shows no tunnel metadata
+		fields = append(fields, flow.TunSrc)
+	}
 	for i := range flow.Field(16) {
 		fields = append(fields, flow.Reg0+i)
 	}
