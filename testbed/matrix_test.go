@@ -14,7 +14,12 @@ import (
 
 func addFlow(t *testing.T, tb *testbed.Testbed, host string, args ...string) {
 	t.Helper()
-	if _, err := tb.Switch(host).Ofctl(t.Context(), append([]string{args[0], "br-int"}, args[1:]...)...); err != nil {
+	sw := tb.Switch(host)
+	if _, err := sw.Ofctl(t.Context(), append([]string{args[0], "br-int"}, args[1:]...)...); err != nil {
+		t.Fatal(err)
+	}
+	// Until then the datapath forwards as it did before the change.
+	if _, err := sw.Appctl(t.Context(), "revalidator/wait"); err != nil {
 		t.Fatal(err)
 	}
 }
