@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
@@ -328,4 +330,27 @@ func TestSuiteAgrees(t *testing.T) {
 		met[kindOf(in, &v)]++
 	}
 	t.Logf("%d packets, %v", len(suite), met)
+}
+
+// One network serves many goroutines; each has a journey of its own.
+func TestNetworkServesManyGoroutines(t *testing.T) {
+	w := fullWorld(t)
+	suite := w.suite()
+	var group errgroup.Group
+	for n := range 4 {
+		group.Go(func() error {
+			var j sim.Journey
+			for i := n; i < len(suite); i += 97 {
+				v := w.intent(&suite[i])
+				w.run(w.net, &suite[i], &j)
+				if diff := differ(&v, &j); diff != "" {
+					return fmt.Errorf("%s: %s", suite[i], diff)
+				}
+			}
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"testing"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
@@ -355,15 +354,6 @@ func randomWorld(d dice, modes ...mode) (*world, error) {
 		chosen[h] = one(d, modes)
 	}
 	return newWorld(p, at, func(h string) mode { return chosen[h] })
-}
-
-func mustWorld(tb testing.TB, d dice, modes ...mode) *world {
-	tb.Helper()
-	w, err := randomWorld(d, modes...)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return w
 }
 
 func writeFile(path, text string) error { return os.WriteFile(path, []byte(text), 0o644) }
