@@ -3,10 +3,31 @@ package ofswitch
 // instrOrder is the order in which Open vSwitch reads instructions back.
 var instrOrder = [...]uint16{instrMeter, instrApplyActions, instrClearActions, instrWriteActions, instrWriteMetadata, instrGoto}
 
-// checkInstructions checks the instructions of a flow in this table with this
-// match (OpenFlow 1.3.5 sections 7.2.4 and 7.2.5), and appends to b what is read
-// back of them: ordered, and without empty lists of actions.
-func checkInstructions(b, instr []byte, table uint8, m *match) ([]byte, *Error) {
+// checker checks instructions in the two rounds of Open vSwitch: whether they
+// can be understood, which is returned, and then whether they make sense in their
+// flow, which is kept in later.
+type checker struct {
+	match *match
+	later *Error
+}
+
+func (c *checker) complain(e *Error) {
+	if c.later == nil {
+		c.later = e
+	}
+}
+
+// presupposes complains where the match lacks what the field needs.
+func (c *checker) presupposes(f uint8) {
+	if !c.match.presupposed(f) {
+		c.complain(errActionInconsistent)
+	}
+}
+
+// instructions checks the instructions of a flow in this table (OpenFlow 1.3.5
+// sections 7.2.4 and 7.2.5), and appends to b what is read back of them: ordered,
+// and without empty lists of actions.
+func (c *checker) instructions(b, instr []byte, table uint8) ([]byte, *Error) {
 	var found [instrMeter + 1][]byte
 	for len(instr) > 0 {
 		if len(instr) < 8 {
@@ -38,16 +59,16 @@ func checkInstructions(b, instr []byte, table uint8, m *match) ([]byte, *Error) 
 		switch kind {
 		case instrGoto:
 			if one[4] <= table && table != allTables {
-				return b, errInstrTable
+				c.complain(errInstrTable)
 			}
 		case instrMeter:
-			return b, errMeterUnknown // there are no meters
+			c.complain(errMeterUnknown) // there are no meters
 		case instrApplyActions, instrWriteActions:
 			if len(one) == 8 {
 				continue
 			}
 			b = append(b, one...)
-			if err := checkActions(b[start+8:], m); err != nil {
+			if err := c.actions(b[start+8:]); err != nil {
 				return b, err
 			}
 			continue
@@ -57,8 +78,8 @@ func checkInstructions(b, instr []byte, table uint8, m *match) ([]byte, *Error) 
 	return b, nil
 }
 
-// checkActions checks a list of actions and makes it what is read back.
-func checkActions(b []byte, m *match) *Error {
+// actions checks a list of actions and makes it what is read back.
+func (c *checker) actions(b []byte) *Error {
 	for len(b) > 0 {
 		if len(b) < 8 {
 			return errActionLen
@@ -67,7 +88,7 @@ func checkActions(b []byte, m *match) *Error {
 		if n < 8 || n&7 != 0 || n > len(b) {
 			return errActionLen
 		}
-		if err := checkAction(kind, b[:n], m); err != nil {
+		if err := c.action(kind, b[:n]); err != nil {
 			return err
 		}
 		b = b[n:]
@@ -83,43 +104,47 @@ const (
 	actionDecNwTTL   = 24
 )
 
-func checkAction(kind uint16, b []byte, m *match) *Error {
+func (c *checker) action(kind uint16, b []byte) *Error {
 	switch {
 	case kind == actionOutput:
 		if len(b) != 16 {
 			return errActionLen
 		}
-		return checkPort(be.Uint32(b[4:]))
+		return c.port(be.Uint32(b[4:]))
 	case kind == actionGroup:
-		return errActionOutGroup // there are no groups
+		c.complain(errActionOutGroup) // there are no groups
+		return nil
 	case kind >= actionSetMPLSTTL && kind < actionSetField:
 		if len(b) != 8 {
 			return errActionLen
 		}
-		if (kind == actionSetNwTTL || kind == actionDecNwTTL) && !m.presupposed(fIPTTL) {
-			return errActionInconsistent
+		if kind == actionSetNwTTL || kind == actionDecNwTTL {
+			c.presupposes(fIPTTL)
 		}
 		return nil
 	case kind == actionSetField:
-		return checkSetField(b[4:], m, false)
+		return c.setField(b[4:], false)
 	case kind == actionExperimenter:
-		return checkExperimenter(b, m)
+		return c.experimenter(b)
 	}
 	return errActionType
 }
 
-// checkPort checks an output port: a real one has a number below 0xff00.
-func checkPort(port uint32) *Error {
-	if port < 0xff00 || port >= portInPort && port <= portLocal {
-		return nil
+// port checks an output port: a real one has a number below 0xff00.
+func (c *checker) port(port uint32) *Error {
+	switch {
+	case port >= 0xff00 && port < portMax:
+		return errActionOutPort // Open vSwitch has no such number
+	case port >= 0xff00 && (port < portInPort || port > portLocal):
+		c.complain(errActionOutPort)
 	}
-	return errActionOutPort
+	return nil
 }
 
-// checkSetField checks the OXM entry of a set_field, padded, or of NXAST_REG_LOAD2
+// setField checks the OXM entry of a set_field, padded, or of NXAST_REG_LOAD2
 // where masked. (Open vSwitch reads a mask of ones back as none; the entry stays
 // as it was sent here.)
-func checkSetField(b []byte, m *match, masked bool) *Error {
+func (c *checker) setField(b []byte, masked bool) *Error {
 	if len(b) < 4 {
 		return errActionSetLen
 	}
@@ -138,8 +163,8 @@ func checkSetField(b []byte, m *match, masked bool) *Error {
 	if 4+n > len(b) {
 		return errMatchLen
 	}
-	for _, c := range b[4+n:] {
-		if c != 0 {
+	for _, zero := range b[4+n:] {
+		if zero != 0 {
 			return errActionSetArgument
 		}
 	}
@@ -149,18 +174,16 @@ func checkSetField(b []byte, m *match, masked bool) *Error {
 	if !valid(p.first, b[4:4+n]) {
 		return errActionSetArgument
 	}
-	if !m.presupposed(p.first) {
-		return errActionInconsistent
-	}
+	c.presupposes(p.first)
 	if f := &fields[p.first]; !masked && p.parts == 1 {
 		be.PutUint32(b, uint32(f.class)<<16|uint32(f.number)<<9|uint32(f.octets))
 	}
 	return nil
 }
 
-// checkExperimenter checks the Nicira actions that copy and load; of the others
+// experimenter checks the Nicira actions that copy and load; of the others
 // only the head.
-func checkExperimenter(b []byte, m *match) *Error {
+func (c *checker) experimenter(b []byte) *Error {
 	if len(b) < 16 {
 		return errActionLen
 	}
@@ -177,10 +200,10 @@ func checkExperimenter(b []byte, m *match) *Error {
 			return errActionLen
 		}
 		n := be.Uint16(b[10:])
-		if err := checkBits(b[16:], be.Uint16(b[12:]), n, m, false); err != nil {
+		if err := c.bits(b[16:], be.Uint16(b[12:]), n, false); err != nil {
 			return err
 		}
-		return checkBits(b[20:], be.Uint16(b[14:]), n, m, true)
+		return c.bits(b[20:], be.Uint16(b[14:]), n, true)
 	case nxRegLoad:
 		if len(b) != 24 {
 			return errActionLen
@@ -190,22 +213,22 @@ func checkExperimenter(b []byte, m *match) *Error {
 		if n < 64 && be.Uint64(b[16:])>>n != 0 {
 			return errActionArgument
 		}
-		return checkBits(b[12:], packed>>6, n, m, true)
+		return c.bits(b[12:], packed>>6, n, true)
 	case nxOutputReg:
 		if len(b) != 24 {
 			return errActionLen
 		}
 		packed := be.Uint16(b[10:])
-		return checkBits(b[12:], packed>>6, packed&0x3f+1, m, false)
+		return c.bits(b[12:], packed>>6, packed&0x3f+1, false)
 	case nxRegLoad2:
-		return checkSetField(b[10:], m, true)
+		return c.setField(b[10:], true)
 	}
 	return nil
 }
 
-// checkBits checks a range of bits of the field whose OXM header begins b, and
+// bits checks a range of bits of the field whose OXM header begins b, and
 // makes the header the one that is read back.
-func checkBits(b []byte, ofs, n uint16, m *match, write bool) *Error {
+func (c *checker) bits(b []byte, ofs, n uint16, write bool) *Error {
 	header := be.Uint32(b)
 	p, ok := lookup(header)
 	octets := int(header & 0xff)
@@ -224,11 +247,11 @@ func checkBits(b []byte, ofs, n uint16, m *match, write bool) *Error {
 	be.PutUint32(b, head)
 	switch {
 	case n == 0 || int(ofs)+int(n) > bits:
-		return errActionSetLen
+		c.complain(errActionSetLen)
 	case write && p.parts == 1 && fields[p.first].readOnly:
-		return errActionSetArgument
-	case !m.presupposed(p.first):
-		return errActionInconsistent
+		c.complain(errActionSetArgument)
+	default:
+		c.presupposes(p.first)
 	}
 	return nil
 }

@@ -7,6 +7,9 @@ type change struct{ old, new *Body }
 // apply makes one flow-mod's changes and appends them to log; on an error it has
 // made none. The caller holds the switch's lock.
 func (s *Switch) apply(f *flowMod, log []change) ([]change, *Error) {
+	if f.table == tableInternal {
+		return log, errEPerm // whichever of its flows it would mean
+	}
 	switch f.command {
 	case cmdAdd:
 		return s.add(f, log)

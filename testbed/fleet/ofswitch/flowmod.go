@@ -32,19 +32,23 @@ func (f *flowMod) decode(b []byte) *Error {
 	if err != nil {
 		return err
 	}
+	if f.table == allTables && f.command != cmdDelete && f.command != cmdDeleteStrict {
+		return errFlowTable
+	}
 	if f.command > cmdDeleteStrict {
 		return errFlowCommand
 	}
-	f.instr, err = checkInstructions(f.instr, b[48+n:], f.table, &f.match)
+	c := checker{match: &f.match}
+	f.instr, err = c.instructions(f.instr, b[48+n:], f.table)
 	switch {
 	case err != nil:
 		return err
-	case f.table == allTables && f.command < cmdDelete:
-		return errFlowTable
-	case f.table == tableInternal:
-		return errEPerm
 	case f.flags&^flagsKnown != 0:
 		return errFlowFlags
+	case c.later != nil:
+		return c.later
+	case f.table == tableInternal && f.command == cmdAdd:
+		return errEPerm
 	}
 	return nil
 }
