@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -346,5 +348,45 @@ func TestModelIsTrue(t *testing.T) {
 	t.Logf("%d traces, %d kinds of verdicts", r.traces, len(kinds))
 	if r.traces < worlds*packets/2 {
 		t.Errorf("only %d traces", r.traces)
+	}
+}
+
+// The comparison with the switch is no formality: a model with one wrong flow
+// is found out by the packets that meet it.
+func TestComparisonNotices(t *testing.T) {
+	w := fullWorld(t)
+	r := newReal(t)
+	host := w.seats[0].host
+	right := w.hostSwitch(host)
+	bridges, err := r.load([]*sim.Switch{right}, [][]sim.Port{ports(w.views[host])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := w.seats[0]
+	in := sim.Input{Port: s.port, Frame: udp(s.vm.CA.Addr(), netip.MustParseAddr("10.0.3.34"), 64, s.vm.MAC)}
+	var res sim.Result
+	right.Run(&in, &res)
+	if diff := bridges[0].compare(&in, &res); diff != "" || len(res.Outputs) != 1 {
+		t.Fatalf("%s\n%s", diff, &res)
+	}
+	noticed := make(map[string]int)
+	for _, m := range mutants(host, right.Flows(), nil) {
+		if !slices.ContainsFunc(res.Path, func(p sim.Step) bool { return p.Index == m.index }) {
+			continue
+		}
+		wrong, err := sim.NewSwitch(m.flows, ports(w.views[host]))
+		if err != nil {
+			continue
+		}
+		var other sim.Result
+		wrong.Run(&in, &other)
+		if bridges[0].compare(&in, &other) != "" {
+			noticed[m.op]++
+		}
+	}
+	for _, op := range []string{"lost flow", "drops", "lost action", "other constant", "other port", "skips a table", "shadowed"} {
+		if noticed[op] == 0 {
+			t.Errorf("no %q was noticed: %v", op, noticed)
+		}
 	}
 }
