@@ -18,7 +18,6 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
-	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb/ovsaddr"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
@@ -260,9 +259,7 @@ func Dial(ctx context.Context, ep ovsaddr.Endpoint, conf *tls.Config, log *slog.
 	if err != nil {
 		return nil, err
 	}
-	// The compiler matches on 32-bit registers only, as Open vSwitch reports them:
-	// nothing to fold.
-	return openflow.NewSession(ctx, conn, openflow.Options{Log: log, WideRegisters: []flow.Field{}})
+	return openflow.NewSession(ctx, conn, openflow.Options{Log: log})
 }
 
 // look takes over what the hosts' databases say, of those that have news. What

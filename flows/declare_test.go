@@ -108,6 +108,21 @@ func TestCookies(t *testing.T) {
 	if r, ok := SentinelRevision(&f); !ok || r != 1<<47 {
 		t.Errorf("sentinel %#x: revision %d %v", f.Cookie, r, ok)
 	}
+	for name, spoil := range map[string]func(*flow.Flow){
+		"priority": func(f *flow.Flow) { f.Priority = 1 },
+		"table":    func(f *flow.Flow) { f.Table = tableOutput },
+		"cookie":   func(f *flow.Flow) { f.Cookie = 0x4e57_0000_0000_0001 },
+		"match":    func(f *flow.Flow) { f.Match = flow.Match{flow.Exact(flow.Reg0, flow.Uint(0))} },
+		"actions":  func(f *flow.Flow) { f.Actions = []flow.Action{flow.Goto(254)} },
+	} {
+		f := Sentinel(7)
+		if spoil(&f); f.Equal(new(Sentinel(7))) {
+			t.Fatal(name, "is not spoiled")
+		}
+		if r, ok := SentinelRevision(&f); ok {
+			t.Errorf("a flow that differs from the sentinel in its %s names revision %d", name, r)
+		}
+	}
 	seen := map[string]bool{}
 	for _, r := range DropReasons() {
 		if r.String() == "" || r.Text() == "" || seen[r.String()] {

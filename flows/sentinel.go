@@ -17,10 +17,8 @@ func Sentinel(revision uint64) flow.Flow {
 }
 
 // SentinelRevision returns the revision that a sentinel flow names; false where
-// f is no sentinel.
+// f is not exactly what [Sentinel] makes, whatever else its table may hold.
 func SentinelRevision(f *flow.Flow) (uint64, bool) {
-	if f.Table != tableSentinel || !Ours(f.Cookie) || len(f.Match) != 0 {
-		return 0, false
-	}
-	return f.Cookie &^ CookieMask, true
+	s := Sentinel(f.Cookie)
+	return f.Cookie &^ CookieMask, f.Equal(&s)
 }

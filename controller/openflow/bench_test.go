@@ -19,7 +19,10 @@ func caFlows(n int) []flow.Flow {
 	flows := make([]flow.Flow, n)
 	for i := range flows {
 		flows[i] = flow.Flow{Table: 20, Priority: 100, Cookie: 0x4e56000000000000 | uint64(i),
-			Match: flow.Match{flow.Exact(flow.Reg0, flow.Uint(uint64(1+i/1000))), flow.Exact(flow.XXReg2, flow.Value{Lo: 0xffff0a000000 | uint64(i)})},
+			Match: flow.Match{
+				flow.Exact(flow.Reg0, flow.Uint(uint64(1+i/1000))), flow.Exact(flow.Reg8, flow.Uint(0)), flow.Exact(flow.Reg9, flow.Uint(0)),
+				flow.Exact(flow.Reg10, flow.Uint(0xffff)), flow.Exact(flow.Reg11, flow.Uint(0x0a000000|uint64(i))),
+			},
 			Actions: []flow.Action{
 				flow.Set(flow.All(flow.Reg2), flow.Uint(uint64(5001+i/250))), flow.Set(flow.All(flow.Reg3), flow.Uint(uint64(1+i%16))),
 				flow.Set(flow.Bits{Field: flow.XReg6, N: 48}, flow.Uint(0x020000000000|uint64(i))), flow.Goto(25),

@@ -37,12 +37,11 @@ func (s *Stat) Delete() Mod {
 // decoder turns wire forms into flows. It keeps scratch space between flows
 // and is not safe for concurrent use.
 type decoder struct {
-	fold    *folding
 	tests   []flow.Test
 	actions []flow.Action
 }
 
-func newDecoder(fold *folding) *decoder { return &decoder{fold: fold} }
+func newDecoder() *decoder { return &decoder{} }
 
 // flowStats calls fn for each flow in the body of one flow-stats reply. A
 // malformed reply is an error; flows before the flaw have been reported.
@@ -145,12 +144,15 @@ func (d *decoder) tlvs(raw []byte) (flow.Match, string) {
 		if why != "" {
 			return nil, why
 		}
+		if wide(f) {
+			return nil, "match on " + f.String() + ", a wide register"
+		}
 		if value.And(mask) != value {
 			return nil, "match on " + f.String() + " has a value outside its mask"
 		}
 		d.tests = append(d.tests, flow.Test{Field: f, Value: value, Mask: mask})
 	}
-	tests := d.fold.apply(flow.Match(d.tests).Canonical())
+	tests := flow.Match(d.tests).Canonical()
 	for i := 1; i < len(tests); i++ {
 		if tests[i].Field == tests[i-1].Field {
 			return nil, "match has " + tests[i].Field.String() + " twice"

@@ -11,7 +11,8 @@
 // length, never panics and allocates no more than a message's own size.
 //
 // Registers. Open vSwitch reports a match on a 64- or 128-bit register in
-// OpenFlow 1.3 as matches on the 32-bit registers inside it. So that flows can
-// be compared with what was sent, a session folds them again, see
-// [Options.WideRegisters].
+// OpenFlow 1.3 as matches on the 32-bit registers inside it. So that a flow that
+// is read back equals the one that was sent, matches are on 32-bit registers
+// only, here and in package flows: one on a wider register is refused before
+// it is sent. Actions may write to wide registers; those come back as they are.
 package openflow

@@ -78,6 +78,7 @@ var (
 	errNoFlow        = errors.New("no flow")
 	errUnknownField  = errors.New("unknown field")
 	errBadTest       = errors.New("a match's mask is zero or wider than its field, or its value has bits outside the mask")
+	errWideMatch     = errors.New("a match names a 64- or 128-bit register: it must name the 32-bit ones inside")
 	errUnknownAction = errors.New("unknown action")
 	errBadBits       = errors.New("an action names bits that its field has not")
 	errBadValue      = errors.New("a value is wider than the bits it is written to")
@@ -174,6 +175,9 @@ func appendMatch(b []byte, m flow.Match) ([]byte, error) {
 		if t.Field >= flow.NumFields {
 			return b, errUnknownField
 		}
+		if wide(t.Field) {
+			return b, errWideMatch
+		}
 		o := &oxms[t.Field]
 		switch {
 		case t.Mask == o.ones:
@@ -235,6 +239,10 @@ func closeApply(b []byte, start int) []byte {
 	}
 	return b
 }
+
+// wide reports whether f is a 64- or 128-bit register, which no match names; see
+// the package's documentation.
+func wide(f flow.Field) bool { return f >= flow.XReg0 && f <= flow.XXReg3 }
 
 // fits returns the field of bits that exist, or an error.
 func fits(r flow.Bits) (*oxm, error) {

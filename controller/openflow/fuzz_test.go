@@ -14,8 +14,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 )
 
 var record = flag.Bool("record", false, "record testdata/messages.hex anew from a real switch")
@@ -161,11 +159,7 @@ func messages(tb testing.TB) [][]byte {
 // TestRecordedMessages: every kind of message that is decoded was recorded and
 // is decoded without an error.
 func TestRecordedMessages(t *testing.T) {
-	fold, err := newFolding([]flow.Field{flow.XXReg2, flow.XReg6})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := newDecoder(fold)
+	d := newDecoder()
 	seen := map[string]int{}
 	for _, b := range messages(t) {
 		h, err := readHeader(b)
@@ -243,7 +237,7 @@ func checkStat(d *decoder, s *Stat) error {
 		panic(fmt.Sprintf("cannot send %s: %v", s.Text(), err))
 	}
 	var again Stat
-	if err := newDecoder(d.fold).flowStat(asStat(&s.Flow, b), &again); err != nil || again.Unknown != "" || !again.Equal(&s.Flow) {
+	if err := newDecoder().flowStat(asStat(&s.Flow, b), &again); err != nil || again.Unknown != "" || !again.Equal(&s.Flow) {
 		panic(fmt.Sprintf("%s came back as %s, %q, %v", s.Text(), again.Text(), again.Unknown, err))
 	}
 	return nil
@@ -255,26 +249,18 @@ func FuzzMessage(f *testing.F) {
 	for _, b := range messages(f) {
 		f.Add(b)
 	}
-	fold, err := newFolding([]flow.Field{flow.XXReg2, flow.XReg6})
-	if err != nil {
-		f.Fatal(err)
-	}
 	f.Fuzz(func(_ *testing.T, b []byte) {
 		h, err := readHeader(b)
 		if err != nil || h.length > len(b) {
 			return
 		}
-		_, err = consume(newDecoder(fold), h, b[headerLen:h.length])
+		_, err = consume(newDecoder(), h, b[headerLen:h.length])
 		_ = err // a malformed message is one
 	})
 }
 
 // FuzzFlowStats decodes one ofp_flow_stats.
 func FuzzFlowStats(f *testing.F) {
-	fold, err := newFolding(nil)
-	if err != nil {
-		f.Fatal(err)
-	}
 	for _, b := range messages(f) {
 		if b[1] != typeMultipartReply {
 			continue
@@ -284,7 +270,7 @@ func FuzzFlowStats(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(_ *testing.T, b []byte) {
-		d := newDecoder(fold)
+		d := newDecoder()
 		var s Stat
 		if d.flowStat(b, &s) == nil {
 			if err := checkStat(d, &s); err != nil {

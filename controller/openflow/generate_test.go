@@ -15,9 +15,10 @@ func drawValue(t *rapid.T, n int) flow.Value {
 	return v.And(flow.Ones(n))
 }
 
-// maskable are the fields that Open vSwitch matches under any mask.
+// maskable are the fields that Open vSwitch matches under any mask; of the
+// registers those of 32 bits, see the package's documentation.
 var maskable = []flow.Field{flow.Metadata, flow.TunID, flow.TunSrc, flow.TunDst, flow.TunIPv6Src, flow.TunIPv6Dst,
-	flow.Reg0, flow.Reg1, flow.Reg2, flow.Reg3, flow.Reg4, flow.Reg5, flow.Reg6, flow.Reg7, flow.XXReg2, flow.XReg6, flow.Reg14, flow.Reg15,
+	flow.Reg0, flow.Reg1, flow.Reg2, flow.Reg3, flow.Reg4, flow.Reg5, flow.Reg6, flow.Reg7, flow.Reg8, flow.Reg9, flow.Reg10, flow.Reg11, flow.Reg12, flow.Reg13, flow.Reg14, flow.Reg15,
 	flow.EthDst, flow.EthSrc}
 
 // genFlow draws a flow that a switch accepts: prerequisites are respected.

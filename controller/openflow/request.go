@@ -177,7 +177,7 @@ func (s *Session) ReadFlows(ctx context.Context, cookie, mask uint64, fn func(*S
 		s.forget(xid)
 		return fmt.Errorf("openflow: reading flows: %w", err)
 	}
-	d := newDecoder(s.fold)
+	d := newDecoder()
 	for {
 		a, more, err := r.next(ctx)
 		if err == nil && more {

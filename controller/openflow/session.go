@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 )
 
 // Options changes how a session works. The zero value is what a controller
@@ -24,13 +22,6 @@ type Options struct {
 	EchoInterval     time.Duration // silence after which the switch is asked for an echo; 0: 5 s
 	EchoTimeout      time.Duration // silence after which it is given up; 0: 15 s
 
-	// WideRegisters are the 64- and 128-bit registers that the caller's flows
-	// match as such; they must not overlap. Open vSwitch reports such a match
-	// as one on the 32-bit registers inside, and the session folds it again:
-	// every match on these 32-bit registers is reported as one on the wide
-	// register. nil means xxreg2 and xreg6, which the pipeline uses.
-	WideRegisters []flow.Field
-
 	EventQueue int // events kept for a slow reader before new ones are dropped; 0: 256
 }
 
@@ -41,7 +32,6 @@ type Session struct {
 	conn net.Conn
 	log  *slog.Logger
 	opts Options
-	fold *folding
 
 	features features
 
@@ -86,18 +76,11 @@ func NewSession(ctx context.Context, conn net.Conn, o Options) (*Session, error)
 	setDefault(&o.EchoInterval, 5*time.Second)
 	setDefault(&o.EchoTimeout, 15*time.Second)
 	setDefault(&o.EventQueue, 256)
-	if o.WideRegisters == nil {
-		o.WideRegisters = []flow.Field{flow.XXReg2, flow.XReg6}
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	fold, err := newFolding(o.WideRegisters)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
 	s := &Session{
-		conn: conn, log: o.Log, opts: o, fold: fold,
+		conn: conn, log: o.Log, opts: o,
 		done:     make(chan struct{}),
 		pending:  make(map[uint32]handler),
 		queue:    make(chan outgoing, queueLen),
@@ -234,7 +217,7 @@ func (s *Session) read() error {
 	r := bufio.NewReaderSize(progress{s.conn, &s.lastRead}, 64<<10)
 	var head [headerLen]byte
 	scratch := make([]byte, maxLen)
-	d := newDecoder(s.fold)
+	d := newDecoder()
 	for greeted := false; ; {
 		if _, err := io.ReadFull(r, head[:]); err != nil {
 			return connError(err)

@@ -208,7 +208,7 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	removed := await(t, s, func(*FlowRemoved) bool { return true })
-	if f := removed.Flow; f.Cookie != 0x98 || f.Table != 9 || f.Priority != 6 || len(f.Match) != 1 || f.Match[0] != flow.Exact(flow.XXReg2, flow.Uint(1)) {
+	if f := removed.Flow; f.Cookie != 0x98 || f.Table != 9 || f.Priority != 6 || len(f.Match) != 4 || f.Match[3] != flow.Exact(flow.Reg11, flow.Uint(1)) {
 		t.Errorf("flow removed: %s", f.Text())
 	}
 	in := await(t, s, func(*PacketIn) bool { return true })

@@ -236,8 +236,7 @@ func bridge(t testing.TB) (*ovsproc.Switch, func(context.Context) (reconcile.Ses
 		if err != nil {
 			return nil, err
 		}
-		// The flows of these tests match on xxreg2, whole.
-		return openflow.NewSession(ctx, conn, openflow.Options{WideRegisters: []flow.Field{flow.XXReg2}})
+		return openflow.NewSession(ctx, conn, openflow.Options{})
 	}
 }
 

@@ -39,8 +39,8 @@ func (a *Actual) Add(s *openflow.Stat) {
 	case s.Unknown != "":
 		a.Odd = append(a.Odd, *s)
 	default:
-		if isSentinel(&s.Flow) {
-			a.Revision, a.HasSentinel = s.Cookie&^flows.CookieMask, true
+		if revision, ok := flows.SentinelRevision(&s.Flow); ok {
+			a.Revision, a.HasSentinel = revision, true
 			return
 		}
 		a.Ours = append(a.Ours, s.Flow)
@@ -257,8 +257,8 @@ func find(fs []flow.Flow, f *flow.Flow) (int, bool) {
 // isSentinel reports whether f is a sentinel flow of any revision, and not
 // just some flow in its table.
 func isSentinel(f *flow.Flow) bool {
-	s := flows.Sentinel(f.Cookie)
-	return f.Equal(&s)
+	_, ok := flows.SentinelRevision(f)
+	return ok
 }
 
 // order compares the first flows of two sorted lists, of which one may be empty.

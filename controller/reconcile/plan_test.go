@@ -306,7 +306,10 @@ func manyFlows(n int) []flow.Flow {
 	fs := make([]flow.Flow, n)
 	for i := range fs {
 		fs[i] = flow.Flow{Table: 20, Priority: 100, Cookie: mark | uint64(i),
-			Match: flow.Match{flow.Exact(flow.Reg0, flow.Uint(uint64(i/1000))), flow.Exact(flow.XXReg2, flow.Value{Lo: 0xffff0a000000 + uint64(i)})},
+			Match: flow.Match{
+				flow.Exact(flow.Reg0, flow.Uint(uint64(i/1000))), flow.Exact(flow.Reg8, flow.Uint(0)), flow.Exact(flow.Reg9, flow.Uint(0)),
+				flow.Exact(flow.Reg10, flow.Uint(0xffff)), flow.Exact(flow.Reg11, flow.Uint(0x0a000000+uint64(i))),
+			},
 			Actions: []flow.Action{flow.Set(flow.All(flow.Reg2), flow.Uint(5001)), flow.Set(flow.All(flow.Reg3), flow.Uint(uint64(i%100))),
 				flow.Set(flow.All(flow.XReg6), flow.Uint(uint64(i))), flow.Goto(25)}}
 	}
