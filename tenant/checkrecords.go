@@ -2,192 +2,255 @@ package tenant
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/internal/persist"
 )
 
-// records checks the lookup records of one subnet. It runs for every record of
-// the policy: a sound record costs its map entries and nothing else.
+// records puts the lookup records of one subnet. It runs for every record of a
+// spec: a sound record costs its claims and nothing else.
 func (c *domainChecker) records(j int) {
-	s := &c.spec.Subnets[j]
-	c.bases = append(c.bases, recordBase{subnetRef{c.d, j}, c.count})
-	macs := make(map[MAC]int, len(s.Records))
-	for k := range s.Records {
-		r := &s.Records[k]
-		n := c.count
-		c.count++
-		c.recordVM(r, n)
-		c.recordIface(r, n)
-		c.recordCA(r, n, j)
-		c.recordMAC(r, n, macs)
-		c.recordPlace(r, n)
+	w := c.w.subnets[j]
+	if w.recheck {
+		for r := range w.s.records.All() {
+			if m, related := c.caProblem(r.ca, j); m != "" {
+				c.add(c.field(c.recordPath(r), "ca"), m, related...)
+			}
+		}
 	}
+	c.bases = append(c.bases, recordBase{subnetRef{c.i, j}, len(c.made)})
+	var file *string
+	for k := range w.records {
+		spec := &w.records[k]
+		r := &record{ca: spec.CA, vm: spec.VM, iface: spec.IfaceID, vsid: w.vsid, mac: spec.MAC,
+			source: sourceOf(spec.Source, file)}
+		file = r.source.file
+		turn := len(c.made) * turnsOfRecord
+		c.made = append(c.made, r)
+		hash := hashString(r.vm)
+		c.turn = turn + turnVM
+		named := c.recordVM(spec, r, hash)
+		c.turn = turn + turnIface
+		c.recordIface(spec, r, hash, named)
+		c.turn = turn + turnCA
+		c.recordCA(spec, r, j)
+		c.turn = turn + turnMAC
+		c.recordMAC(spec, r)
+		c.turn = turn + turnPlace
+		c.recordPlace(spec, r)
+	}
+	c.claimMACs(w.s)
+	c.turn = len(c.made) * turnsOfRecord
 }
 
-func (c *domainChecker) recordVM(r *RecordSpec, n int) {
-	if r.Unread.Has(FieldVM) {
-		return
+func (c *domainChecker) recordVM(spec *RecordSpec, r *record, hash uint64) (named bool) {
+	if spec.Unread.Has(FieldVM) {
+		return false
 	}
-	if m := nameProblem("the VM's name", r.VM, MaxName); m != "" {
-		c.add(c.recordPath(n)+".vm", m)
-		return
+	if m := nameProblem("the VM's name", r.vm, MaxName); m != "" {
+		c.add(c.field(c.recordPath(r), "vm"), m)
+		return false
 	}
-	if first, taken := c.vms[r.VM]; taken {
-		c.add(c.recordPath(n)+".vm", fmt.Sprintf("VM %q is in the routing domain already: want a name of its own for each VM", r.VM),
-			c.recordPath(first)+".vm")
-		return
-	}
-	c.vms[r.VM] = n
+	c.vmClaims = append(c.vmClaims, persist.Hashed[*record]{Hash: hash, Value: r})
+	return true
 }
 
-func (c *domainChecker) recordIface(r *RecordSpec, n int) {
-	id := r.IfaceID
-	if id == "" {
-		id = r.VM
-		// A twin in this routing domain is reported as a VM given twice.
-		if id == "" || r.Unread.Has(FieldIfaceID) || c.vms[id] != n {
+func (c *domainChecker) claimVMs() {
+	c.d.vms.InsertAll(c.o, c.vmClaims, func(r, q *record) bool { return r.vm == q.vm }, func(r, first *record) {
+		if c.unclaimed == nil {
+			c.unclaimed = make(map[*record]bool)
+		}
+		c.unclaimed[r] = true
+		c.addLate(r, turnVM, c.field(c.recordPath(r), "vm"), fmt.Sprintf("VM %q is in the routing domain already: want a name of its own for each VM", r.vm),
+			c.field(c.recordPath(first), "vm"))
+	})
+	c.vmClaims = c.vmClaims[:0]
+}
+
+func (c *domainChecker) recordIface(spec *RecordSpec, r *record, hash uint64, named bool) {
+	if r.iface == "" {
+		if spec.Unread.Has(FieldIfaceID) || !named {
 			return
 		}
-	} else if m := nameProblem("the iface-id", id, MaxName); m != "" {
-		c.add(c.recordPath(n)+".iface_id", m)
+		r.iface = r.vm
+	} else if m := nameProblem("the iface-id", r.iface, MaxName); m != "" {
+		c.add(c.field(c.recordPath(r), "iface_id"), m)
 		return
+	} else {
+		hash = hashString(r.iface)
 	}
-	first, taken := c.ifaces[id]
-	switch {
-	case !taken:
-		c.ifaces[id] = n
-	case r.IfaceID == "":
-		c.add(c.recordPath(n)+".iface_id", fmt.Sprintf("iface-id %q, which is the VM's name where none is given, is taken: set iface_id to a value of its own in the policy", id),
-			c.recordPath(first))
-	default:
-		c.add(c.recordPath(n)+".iface_id", fmt.Sprintf("iface-id %q is taken: set iface_id to a value of its own in the policy", id),
-			c.recordPath(first))
-	}
+	c.ifaceClaims = append(c.ifaceClaims, persist.Hashed[*record]{Hash: hash, Value: r})
 }
 
-func (c *domainChecker) recordCA(r *RecordSpec, n, j int) {
-	if r.Unread.Has(FieldCA) {
+func (c *checker) claimIfaces() {
+	// The twin of a VM in its routing domain is reported as a VM given twice.
+	if len(c.unclaimed) > 0 {
+		c.ifaceClaims = slices.DeleteFunc(c.ifaceClaims, func(h persist.Hashed[*record]) bool {
+			return c.unclaimed[h.Value] && h.Value.iface == h.Value.vm
+		})
+	}
+	c.ifaces.InsertAll(c.o, c.ifaceClaims, func(r, q *record) bool { return r.iface == q.iface }, func(r, first *record) {
+		which := ""
+		if r.iface == r.vm {
+			which = ", which is the VM's name where none is given,"
+		}
+		c.addLate(r, turnIface, c.field(c.recordPath(r), "iface_id"), fmt.Sprintf("iface-id %q%s is taken: set iface_id to a value of its own in the policy", r.iface, which),
+			c.recordPath(first))
+	})
+}
+
+func (c *domainChecker) recordCA(spec *RecordSpec, r *record, j int) {
+	if spec.Unread.Has(FieldCA) {
 		return
 	}
-	if m := addrProblem("CA", r.CA.addr); m != "" {
-		c.add(c.recordPath(n)+".ca", m)
+	if m := addrProblem("CA", r.ca.addr); m != "" {
+		c.add(c.field(c.recordPath(r), "ca"), m)
 		return
 	}
-	if m, related := c.caProblem(r.CA, j); m != "" {
-		c.add(c.recordPath(n)+".ca", m, related...)
+	if m, related := c.caProblem(r.ca, j); m != "" {
+		c.add(c.field(c.recordPath(r), "ca"), m, related...)
 		return
 	}
-	if first, taken := c.cas[r.CA]; taken {
-		c.add(c.recordPath(n)+".ca", fmt.Sprintf("CA %s is taken by another record of the routing domain: want an address of its own for each VM", r.CA),
-			c.recordPath(first)+".ca")
+	// Prefixes of a routing domain are disjoint: a CA that is unique in its
+	// subnet is unique in the routing domain.
+	if first, taken := c.w.subnets[j].s.records.Insert(c.o, r); taken {
+		c.add(c.field(c.recordPath(r), "ca"), fmt.Sprintf("CA %s is taken by another record of the routing domain: want an address of its own for each VM", r.ca),
+			c.field(c.recordPath(first), "ca"))
 		return
 	}
-	c.cas[r.CA] = n
+	c.numRecords++
 }
 
 // caProblem says why a record of subnet j cannot have that address, or "".
 func (c *domainChecker) caProblem(ca CA, j int) (message string, related []string) {
-	s := &c.spec.Subnets[j]
-	k := slices.IndexFunc(s.Prefixes, func(p CAPrefix) bool { return p.Contains(ca) })
+	w := c.w.subnets[j]
+	k := slices.IndexFunc(w.prefixes, func(p CAPrefix) bool { return p.Contains(ca) })
 	if k < 0 {
-		if !c.subnetKnown[j] {
+		if !w.known {
 			return "", nil
 		}
-		if e, ok := c.prefixes.lookup(ca.addr); ok {
-			return fmt.Sprintf("CA %s is outside the subnet's %s: want an address in it, or the record in subnet %s", ca, listPrefixes(s.Prefixes), c.subnetName(e.subnet)),
-				[]string{prefixPath(c.d, e.subnet, e.index)}
+		if e, ok := c.lookup(ca.addr); ok {
+			return fmt.Sprintf("CA %s is outside the subnet's %s: want an address in it, or the record in subnet %s", ca, listPrefixes(w.prefixes), c.shown(e)),
+				[]string{c.entryPath(e)}
 		}
-		return fmt.Sprintf("CA %s is outside the subnet's %s: want an address in it", ca, listPrefixes(s.Prefixes)),
-			[]string{subnetPath(c.d, j) + ".prefixes"}
+		return fmt.Sprintf("CA %s is outside the subnet's %s: want an address in it", ca, listPrefixes(w.prefixes)),
+			[]string{c.field(c.path(j), "prefixes")}
 	}
-	if m := edgeProblem("CA", ca, s.Prefixes[k]); m != "" {
+	if m := edgeProblem("CA", ca, w.prefixes[k]); m != "" {
 		return m, nil
 	}
-	if c.gateways[ca] {
-		return fmt.Sprintf("CA %s is the gateway's: want another address of %s", ca, s.Prefixes[k]), nil
+	if slices.Contains(w.gateways, ca) {
+		return fmt.Sprintf("CA %s is the gateway's: want another address of %s", ca, w.prefixes[k]), nil
 	}
 	return "", nil
 }
 
-func (c *domainChecker) recordMAC(r *RecordSpec, n int, macs map[MAC]int) {
-	switch {
-	case r.Unread.Has(FieldMAC):
-		return
-	case r.MAC == (MAC{}):
-		c.add(c.recordPath(n)+".mac", "is missing: want the MAC of the VM's network adapter, such as 02:00:00:00:00:05")
-		return
-	case r.MAC[0]&1 != 0:
-		c.add(c.recordPath(n)+".mac", fmt.Sprintf("MAC %s is a group (multicast) address: want the unicast MAC of the VM's network adapter", r.MAC))
-		return
-	case r.MAC == c.gatewayMAC && !c.checker.spec.Unread.Has(FieldGatewayMAC):
-		c.add(c.recordPath(n)+".mac", fmt.Sprintf("MAC %s is the gateway's: want another MAC, or another gateway_mac", r.MAC))
+func (c *domainChecker) recordMAC(spec *RecordSpec, r *record) {
+	if spec.Unread.Has(FieldMAC) {
 		return
 	}
-	if first, taken := macs[r.MAC]; taken {
-		c.add(c.recordPath(n)+".mac", fmt.Sprintf("MAC %s is taken by another record of the subnet: want a MAC of its own for each VM of a subnet", r.MAC),
-			c.recordPath(first)+".mac")
+	if m := c.macProblem(r.mac); m != "" {
+		c.add(c.field(c.recordPath(r), "mac"), m)
 		return
 	}
-	macs[r.MAC] = n
+	c.macClaims = append(c.macClaims, persist.Hashed[*record]{Hash: hashMAC(r.mac), Value: r})
 }
 
-func (c *domainChecker) recordPlace(r *RecordSpec, n int) {
-	host, pa := -1, -1
-	if r.Host != "" {
-		i, ok := c.hosts[r.Host]
-		if ok {
-			host = i
-		} else if c.hostsKnown {
-			c.add(c.recordPath(n)+".host", fmt.Sprintf("host %q is unknown: want %s", r.Host, c.hostChoice()))
-		}
+func (c *domainChecker) claimMACs(s *subnet) {
+	s.macs.InsertAll(c.o, c.macClaims, func(r, q *record) bool { return r.mac == q.mac }, func(r, first *record) {
+		c.addLate(r, turnMAC, c.field(c.recordPath(r), "mac"), fmt.Sprintf("MAC %s is taken by another record of the subnet: want a MAC of its own for each VM of a subnet", r.mac),
+			c.field(c.recordPath(first), "mac"))
+	})
+	c.macClaims = c.macClaims[:0]
+}
+
+// macProblem says why no record can have that MAC, or "".
+func (c *checker) macProblem(m MAC) string {
+	switch {
+	case m == (MAC{}):
+		return "is missing: want the MAC of the VM's network adapter, such as 02:00:00:00:00:05"
+	case m[0]&1 != 0:
+		return fmt.Sprintf("MAC %s is a group (multicast) address: want the unicast MAC of the VM's network adapter", m)
+	case m == c.gatewayMAC && c.gatewayMACKnown:
+		return fmt.Sprintf("MAC %s is the gateway's: want another MAC, or another gateway_mac", m)
 	}
-	if r.PA.IsValid() {
-		if m := addrProblem("PA", r.PA.addr); m != "" {
-			c.add(c.recordPath(n)+".pa", m)
+	return ""
+}
+
+func (c *domainChecker) recordPlace(spec *RecordSpec, r *record) {
+	key := placeKey{spec.Host, spec.PA}
+	if key == (placeKey{}) {
+		return
+	}
+	p, known := c.places[key]
+	if !known {
+		if p = c.findPlace(key, r); p == nil {
 			return
 		}
-		i, ok := c.paOwner[r.PA]
-		if ok {
-			pa = i
-		} else if c.pasKnown {
-			c.add(c.recordPath(n)+".pa", fmt.Sprintf("PA %s belongs to no host: want an address from the provider_addresses of one", r.PA))
-		}
+		c.places[key] = p
 	}
-	if host >= 0 && pa >= 0 && host != pa {
-		c.add(c.recordPath(n)+".pa", fmt.Sprintf("PA %s belongs to host %q, but the record names host %q: want one of the two, or both of the same host",
-			r.PA, c.checker.spec.Hosts[pa].Name, r.Host), fmt.Sprintf("hosts[%d].provider_addresses", pa))
-	}
+	r.place = p.place
+	p.records = append(p.records, r)
 }
 
-func listPrefixes(all []CAPrefix) string {
-	if len(all) == 1 {
-		return "prefix " + all[0].String()
-	}
-	const most = 4
-	s := "prefixes "
-	for i, p := range all {
-		if i == most {
-			return fmt.Sprintf("%s and %d more", s, len(all)-most)
+// findPlace returns the place that record r gives, or reports why it is none.
+func (c *domainChecker) findPlace(key placeKey, r *record) *placement {
+	sound := true
+	var at *host
+	if key.host != "" {
+		at = c.editHost(key.host)
+		if sound = at != nil; !sound && c.hostsKnown {
+			c.add(c.field(c.recordPath(r), "host"), fmt.Sprintf("host %q is unknown: want %s", key.host, c.hostChoice()))
 		}
-		if i > 0 {
-			s += ", "
-		}
-		s += p.String()
 	}
-	return s
+	if key.pa.IsValid() {
+		if m := addrProblem("PA", key.pa.addr); m != "" {
+			c.add(c.field(c.recordPath(r), "pa"), m)
+			return nil
+		}
+		owner, ok := c.pas.Find(byPA(key.pa))
+		switch {
+		case !ok:
+			if c.pasKnown {
+				c.add(c.field(c.recordPath(r), "pa"), fmt.Sprintf("PA %s belongs to no host: want an address from the provider_addresses of one", key.pa))
+			}
+			sound = false
+		case key.host == "":
+			at = c.editHost(owner.host)
+			sound = at != nil
+		case at != nil && owner.host != key.host:
+			c.add(c.field(c.recordPath(r), "pa"), fmt.Sprintf("PA %s belongs to host %q, but the record names host %q: want one of the two, or both of the same host",
+				key.pa, owner.host, key.host), c.field(c.hostPathOf(owner), "provider_addresses"))
+			sound = false
+		}
+	}
+	if !sound {
+		return nil
+	}
+	return &placement{place: &place{host: at.is.Name, pa: key.pa, named: key.host != ""}, host: at}
+}
+
+func (c *checker) hostPathOf(owner paRef) string {
+	if i, here := c.paAt[owner.pa]; here {
+		return c.hostPath(i)
+	}
+	return HostKey(owner.host).String()
 }
 
 // hostChoice names the hosts where they are few.
 func (c *checker) hostChoice() string {
 	const most = 5
-	switch n := len(c.hosts); {
-	case n == 0 || n > most:
+	n := c.hosts.Len()
+	if n == 0 || n > most {
 		return "a name from hosts"
-	case n == 1:
-		for name := range c.hosts {
-			return name
-		}
 	}
-	return "one of " + strings.Join(slices.Sorted(maps.Keys(c.hosts)), ", ")
+	names := make([]string, 0, most)
+	for h := range c.hosts.All() {
+		names = append(names, h.is.Name)
+	}
+	if n == 1 {
+		return names[0]
+	}
+	return "one of " + strings.Join(names, ", ")
 }

@@ -1,6 +1,8 @@
 package tenant
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -26,6 +28,9 @@ func (v VSID) Valid() bool { return v >= MinVSID && v <= MaxVSID }
 // Key returns the GRE key of a packet of this subnet, VSID<<8 | FlowID, in host
 // byte order (RFC 7637 section 3.2).
 func (v VSID) Key(flowID uint8) uint32 { return uint32(v)<<8 | uint32(flowID) }
+
+// Compare orders virtual subnet identifiers by number.
+func (v VSID) Compare(w VSID) int { return cmp.Compare(v, w) }
 
 // String returns the decimal form, as the Hyper-V cmdlets write it.
 func (v VSID) String() string { return strconv.FormatUint(uint64(v), 10) }
@@ -70,6 +75,9 @@ func ParseRDID(s string) (RDID, error) {
 func (r RDID) String() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", r[0:4], r[4:6], r[6:8], r[8:10], r[10:16])
 }
+
+// Compare orders routing domain identifiers by the bytes of their text.
+func (r RDID) Compare(q RDID) int { return bytes.Compare(r[:], q[:]) }
 
 // MarshalText implements encoding.TextMarshaler.
 func (r RDID) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
@@ -220,6 +228,13 @@ func (p CAPrefix) Contains(c CA) bool { return p.prefix.Contains(c.addr) }
 
 // Overlaps reports whether p and q share an address.
 func (p CAPrefix) Overlaps(q CAPrefix) bool { return p.prefix.Overlaps(q.prefix) }
+
+// Compare orders prefixes by address, then by length; IPv4 comes first.
+func (p CAPrefix) Compare(q CAPrefix) int { return comparePrefix(p.prefix, q.prefix) }
+
+func comparePrefix(p, q netip.Prefix) int {
+	return cmp.Or(p.Addr().Compare(q.Addr()), cmp.Compare(p.Bits(), q.Bits()))
+}
 
 // String returns ADDRESS/LENGTH.
 func (p CAPrefix) String() string { return p.prefix.String() }

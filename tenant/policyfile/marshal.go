@@ -102,10 +102,10 @@ func (w *writer) subnet(p *tenant.Policy, s tenant.VirtualSubnet) {
 	if !slices.Equal(s.Gateways, tenant.DefaultGateways(s.Prefixes)) {
 		w.line("        gateways: [%s]", join(s.Gateways))
 	}
-	if any1(p.RecordsOf(s.VSID)) {
+	if any1(p.RecordObjectsOf(s.VSID)) {
 		w.line("        records:")
 	}
-	for r := range p.RecordsOf(s.VSID) {
+	for r := range p.RecordObjectsOf(s.VSID) {
 		b := w.buf.AvailableBuffer()
 		b = append(b, "          - {vm: "...)
 		b = append(b, quote(r.VM)...)
@@ -113,13 +113,17 @@ func (w *writer) subnet(p *tenant.Policy, s tenant.VirtualSubnet) {
 		b = r.CA.Addr().AppendTo(b)
 		b = append(b, ", mac: "...)
 		b = append(b, r.MAC.String()...)
-		if r.IfaceID != r.VM {
+		if r.IfaceID != "" {
 			b = append(b, ", iface_id: "...)
 			b = append(b, quote(r.IfaceID)...)
 		}
 		if r.Host != "" {
 			b = append(b, ", host: "...)
 			b = append(b, quote(r.Host)...)
+		}
+		if r.PA.IsValid() {
+			b = append(b, ", pa: "...)
+			b = r.PA.Addr().AppendTo(b)
 		}
 		w.buf.Write(append(b, "}\n"...))
 	}

@@ -2,6 +2,7 @@ package persist
 
 import (
 	"iter"
+	"math/bits"
 	"slices"
 )
 
@@ -23,25 +24,15 @@ type Hash[T any] struct{ root *bucket[T] }
 // bucket is a leaf, or has kids, chosen by the next bits of the hash.
 type bucket[T any] struct {
 	owner *Owner
-	n     int // values below, in an inner node
 	kids  []*bucket[T]
-	items []hashed[T]
+	items []Hashed[T]
 }
 
-type hashed[T any] struct {
-	hash  uint64
-	value T
+// Hashed is a value with its hash.
+type Hashed[T any] struct {
+	Hash  uint64
+	Value T
 }
-
-// Len returns the number of values.
-func (h Hash[T]) Len() int {
-	if h.root == nil {
-		return 0
-	}
-	return h.root.len()
-}
-
-func (b *bucket[T]) len() int { return b.n + len(b.items) }
 
 // Find returns the value of that hash that is the same.
 func (h Hash[T]) Find(hash uint64, same func(T) bool) (v T, found bool) {
@@ -51,7 +42,7 @@ func (h Hash[T]) Find(hash uint64, same func(T) bool) (v T, found bool) {
 	}
 	if b != nil {
 		if i := b.find(hash, same); i >= 0 {
-			return b.items[i].value, true
+			return b.items[i].Value, true
 		}
 	}
 	return v, false
@@ -59,7 +50,7 @@ func (h Hash[T]) Find(hash uint64, same func(T) bool) (v T, found bool) {
 
 func (b *bucket[T]) find(hash uint64, same func(T) bool) int {
 	for i := range b.items {
-		if b.items[i].hash == hash && same(b.items[i].value) {
+		if b.items[i].Hash == hash && same(b.items[i].Value) {
 			return i
 		}
 	}
@@ -75,40 +66,66 @@ func (h *Hash[T]) Insert(o *Owner, hash uint64, v T, same func(T) bool) (old T, 
 	b := h.root
 	shift := 0
 	for ; b.kids != nil; shift += fanBits {
-		b.n++
-		i := hash >> shift % fan
-		if b.kids[i] == nil {
-			b.kids[i] = &bucket[T]{owner: o}
+		kid := &b.kids[hash>>shift%fan]
+		switch {
+		case *kid == nil:
+			*kid = &bucket[T]{owner: o}
+		case (*kid).owner != o:
+			*kid = (*kid).edit(o)
 		}
-		b.kids[i] = b.kids[i].edit(o)
-		b = b.kids[i]
+		b = *kid
 	}
 	if i := b.find(hash, same); i >= 0 {
-		old = b.items[i].value
-		h.uncount(hash)
-		return old, true
+		return b.items[i].Value, true
 	}
-	b.items = append(b.items, hashed[T]{hash, v})
+	b.items = append(b.items, Hashed[T]{hash, v})
 	if len(b.items) > maxLeaf && shift < hashBits {
 		b.split(o, shift)
 	}
 	return old, false
 }
 
-// uncount takes back what a vain insertion counted.
-func (h *Hash[T]) uncount(hash uint64) {
-	for b, shift := h.root, 0; b.kids != nil; shift += fanBits {
-		b.n--
-		b = b.kids[hash>>shift%fan]
+// InsertAll adds the values as [Hash.Insert] does one after the other, but calls
+// taken with each that is not added, and with the one in its way. Of many values
+// it takes those together that are near one another in the trie, which spares
+// the processor's caches; two that are the same keep their order.
+func (h *Hash[T]) InsertAll(o *Owner, values []Hashed[T], same func(a, b T) bool, taken func(v, old T)) {
+	for _, v := range group(values) {
+		if old, found := h.Insert(o, v.Hash, v.Value, func(w T) bool { return same(v.Value, w) }); found {
+			taken(v.Value, old)
+		}
 	}
 }
 
+// group orders values by the first bits of their hashes, so that each group is
+// a part of the trie that the caches hold.
+func group[T any](values []Hashed[T]) []Hashed[T] {
+	const part = 2048
+	if len(values) < 2*part {
+		return values
+	}
+	mask := uint64(1)<<min(bits.Len(uint(len(values)/part)), 12) - 1
+	from := make([]int, mask+2)
+	for _, v := range values {
+		from[v.Hash&mask+1]++
+	}
+	for i := range mask {
+		from[i+1] += from[i]
+	}
+	out := make([]Hashed[T], len(values))
+	for _, v := range values {
+		out[from[v.Hash&mask]] = v
+		from[v.Hash&mask]++
+	}
+	return out
+}
+
 func (b *bucket[T]) split(o *Owner, shift int) {
-	b.kids, b.n = make([]*bucket[T], fan), len(b.items)
+	b.kids = make([]*bucket[T], fan)
 	for _, it := range b.items {
-		kid := &b.kids[it.hash>>shift%fan]
+		kid := &b.kids[it.Hash>>shift%fan]
 		if *kid == nil {
-			*kid = &bucket[T]{owner: o, items: make([]hashed[T], 0, maxLeaf/4)}
+			*kid = &bucket[T]{owner: o, items: make([]Hashed[T], 0, maxLeaf/4)}
 		}
 		(*kid).items = append((*kid).items, it)
 	}
@@ -124,11 +141,11 @@ func (b *bucket[T]) edit(o *Owner) *bucket[T] {
 	if b.owner == o {
 		return b
 	}
-	c := &bucket[T]{owner: o, n: b.n}
+	c := &bucket[T]{owner: o}
 	if b.kids != nil {
 		c.kids = slices.Clone(b.kids)
 	} else {
-		c.items = append(make([]hashed[T], 0, len(b.items)+1), b.items...)
+		c.items = append(make([]Hashed[T], 0, len(b.items)+1), b.items...)
 	}
 	return c
 }
@@ -141,25 +158,44 @@ func (h *Hash[T]) Delete(o *Owner, hash uint64, same func(T) bool) (old T, found
 	return old, found
 }
 
+// remove returns nil where nothing is left.
 func (b *bucket[T]) remove(o *Owner, hash uint64, shift int, same func(T) bool) *bucket[T] {
 	b = b.edit(o)
 	if b.kids == nil {
 		i, last := b.find(hash, same), len(b.items)-1
 		b.items[i] = b.items[last]
-		b.items[last] = hashed[T]{}
-		b.items = b.items[:last]
-	} else {
-		i := hash >> shift % fan
-		b.kids[i] = b.kids[i].remove(o, hash, shift+fanBits, same)
-		if b.n--; b.n <= maxLeaf/2 {
-			items := make([]hashed[T], 0, maxLeaf/2)
-			b.walk(func(it hashed[T]) bool { items = append(items, it); return true })
-			b.n, b.kids, b.items = 0, nil, items
+		b.items[last] = Hashed[T]{}
+		if b.items = b.items[:last]; last == 0 {
+			return nil
+		}
+		return b
+	}
+	i := hash >> shift % fan
+	b.kids[i] = b.kids[i].remove(o, hash, shift+fanBits, same)
+	return b.gather()
+}
+
+// gather makes b a leaf where its kids are leaves and hold little.
+func (b *bucket[T]) gather() *bucket[T] {
+	n := 0
+	for _, kid := range b.kids {
+		if kid == nil {
+			continue
+		}
+		if n += len(kid.items); kid.kids != nil || n > maxLeaf/2 {
+			return b
 		}
 	}
-	if b.len() == 0 {
+	if n == 0 {
 		return nil
 	}
+	items := make([]Hashed[T], 0, n)
+	for _, kid := range b.kids {
+		if kid != nil {
+			items = append(items, kid.items...)
+		}
+	}
+	b.kids, b.items = nil, items
 	return b
 }
 
@@ -167,12 +203,12 @@ func (b *bucket[T]) remove(o *Owner, hash uint64, shift int, same func(T) bool) 
 func (h Hash[T]) All() iter.Seq[T] {
 	return func(yield func(T) bool) {
 		if h.root != nil {
-			h.root.walk(func(it hashed[T]) bool { return yield(it.value) })
+			h.root.walk(func(it Hashed[T]) bool { return yield(it.Value) })
 		}
 	}
 }
 
-func (b *bucket[T]) walk(yield func(hashed[T]) bool) bool {
+func (b *bucket[T]) walk(yield func(Hashed[T]) bool) bool {
 	for _, kid := range b.kids {
 		if kid != nil && !kid.walk(yield) {
 			return false

@@ -226,8 +226,8 @@ func TestHash(t *testing.T) {
 			for v := range h.All() {
 				got[v.key] = v.value
 			}
-			if !maps.Equal(got, models[i]) || h.Len() != len(got) {
-				t.Fatalf("version %d holds %d values (Len %d), want %d", i, len(got), h.Len(), len(models[i]))
+			if !maps.Equal(got, models[i]) {
+				t.Fatalf("version %d holds %d values, want %d", i, len(got), len(models[i]))
 			}
 			for k := range keys {
 				v, ok := h.Find(hash(k), func(i item) bool { return i.key == k })
@@ -237,6 +237,43 @@ func TestHash(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestInsertAll checks that many values are added as one after the other.
+func TestInsertAll(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.SampledFrom([]int{0, 10, 5_000, 30_000}).Draw(t, "values")
+		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+		seed := rng.Uint64() | 1
+		var all []Hashed[item]
+		for i := range n {
+			k := rng.IntN(n * 4)
+			all = append(all, Hashed[item]{uint64(k) * seed, item{k, i}})
+		}
+		var one, many Hash[item]
+		type clash struct{ v, old item }
+		want, got := map[clash]bool{}, map[clash]bool{}
+		for _, v := range all {
+			if old, found := one.Insert(&Owner{}, v.Hash, v.Value, func(i item) bool { return i.key == v.Value.key }); found {
+				want[clash{v.Value, old}] = true
+			}
+		}
+		many.InsertAll(&Owner{}, all, func(a, b item) bool { return a.key == b.key }, func(v, old item) { got[clash{v, old}] = true })
+		if !maps.Equal(want, got) {
+			t.Fatalf("%d clashes, want %d", len(got), len(want))
+		}
+		if !maps.Equal(values(one), values(many)) {
+			t.Fatal("InsertAll makes another set")
+		}
+	})
+}
+
+func values(h Hash[item]) map[item]bool {
+	all := map[item]bool{}
+	for v := range h.All() {
+		all[v] = true
+	}
+	return all
 }
 
 func BenchmarkTree(b *testing.B) {
@@ -279,6 +316,18 @@ func BenchmarkHash(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				build()
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/item")
+		})
+		b.Run(fmt.Sprintf("InsertAll/items=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				all := make([]Hashed[*item], n)
+				for i := range n {
+					all[i] = Hashed[*item]{hash(i), &item{i, i}}
+				}
+				var h Hash[*item]
+				h.InsertAll(&Owner{}, all, func(a, b *item) bool { return a.key == b.key }, func(_, _ *item) {})
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/item")
 		})

@@ -1,0 +1,230 @@
+package tenant
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// Kind is a kind of object of a policy. Kinds are in the order in which objects
+// need one another: a record needs its subnet, a subnet its routing domain.
+type Kind uint8
+
+// The kinds of objects.
+const (
+	KindGatewayMAC Kind = iota + 1
+	KindHost
+	KindRoutingDomain
+	KindSubnet
+	KindRecord
+	KindRoute
+)
+
+// String returns the first part of the keys of that kind, such as "records".
+func (k Kind) String() string {
+	switch k {
+	case KindGatewayMAC:
+		return "gateway-mac"
+	case KindHost:
+		return "hosts"
+	case KindRoutingDomain:
+		return "routing-domains"
+	case KindSubnet:
+		return "subnets"
+	case KindRecord:
+		return "records"
+	case KindRoute:
+		return "routes"
+	}
+	return fmt.Sprintf("kind %d", uint8(k))
+}
+
+// Key is the natural key of one object of a policy: what it is known by in the
+// field, so that to put the same object twice is to put it once. Keys are
+// comparable. The zero Key is no object's.
+//
+// A key's text is stable, has one form only, and is fit for the path of a URL:
+//
+//	gateway-mac
+//	hosts/NAME
+//	routing-domains/RDID
+//	subnets/VSID
+//	records/VSID/CA
+//	routes/RDID/PREFIX/LENGTH/METRIC/NEXTHOP
+//
+// NAME is percent-encoded where it has other octets than letters, digits and
+// -._~ of ASCII.
+type Key struct {
+	kind   Kind
+	metric uint32
+	vsid   VSID
+	rdid   RDID
+	ca     CA // a record's, or the next hop of a route
+	prefix CAPrefix
+	host   string
+}
+
+// GatewayMACKey returns the key of the policy's gateway MAC.
+func GatewayMACKey() Key { return Key{kind: KindGatewayMAC} }
+
+// HostKey returns the key of the host of that name.
+func HostKey(name string) Key { return Key{kind: KindHost, host: name} }
+
+// RoutingDomainKey returns the key of a routing domain.
+func RoutingDomainKey(id RDID) Key { return Key{kind: KindRoutingDomain, rdid: id} }
+
+// SubnetKey returns the key of a virtual subnet.
+func SubnetKey(v VSID) Key { return Key{kind: KindSubnet, vsid: v} }
+
+// RecordKey returns the key of the lookup record of a customer address.
+func RecordKey(v VSID, ca CA) Key { return Key{kind: KindRecord, vsid: v, ca: ca} }
+
+// RouteKey returns the key of a customer route, of which nothing is left to change.
+func RouteKey(id RDID, prefix CAPrefix, metric uint32, nextHop CA) Key {
+	return Key{kind: KindRoute, rdid: id, prefix: prefix, metric: metric, ca: nextHop}
+}
+
+// Kind returns the kind of object that k is the key of; 0 for the zero Key.
+func (k Key) Kind() Kind { return k.kind }
+
+// Host returns the name in the key of a host.
+func (k Key) Host() string { return k.host }
+
+// RDID returns the identifier in the key of a routing domain or a route.
+func (k Key) RDID() RDID { return k.rdid }
+
+// VSID returns the identifier in the key of a subnet or a record.
+func (k Key) VSID() VSID { return k.vsid }
+
+// CA returns the address in the key of a record.
+func (k Key) CA() CA { return k.ca }
+
+// Compare orders keys by kind, then as [Policy] orders the objects.
+func (k Key) Compare(l Key) int {
+	if c := cmp.Compare(k.kind, l.kind); c != 0 {
+		return c
+	}
+	switch k.kind {
+	case KindHost:
+		return cmp.Compare(k.host, l.host)
+	case KindRecord:
+		return cmp.Or(cmp.Compare(k.vsid, l.vsid), k.ca.Compare(l.ca))
+	}
+	return cmp.Or(k.rdid.Compare(l.rdid), cmp.Compare(k.vsid, l.vsid), k.prefix.Compare(l.prefix),
+		cmp.Compare(k.metric, l.metric), k.ca.Compare(l.ca))
+}
+
+// String returns the text of k, or "" for the zero Key.
+func (k Key) String() string {
+	b := make([]byte, 0, 96)
+	if k.kind != 0 {
+		b = append(b, k.kind.String()...)
+	}
+	switch k.kind {
+	case KindHost:
+		b = appendEscaped(append(b, '/'), k.host)
+	case KindRoutingDomain, KindRoute:
+		b = append(append(b, '/'), k.rdid.String()...)
+	case KindSubnet, KindRecord:
+		b = strconv.AppendUint(append(b, '/'), uint64(k.vsid), 10)
+	}
+	switch k.kind {
+	case KindRoute:
+		b = append(append(b, '/'), k.prefix.String()...)
+		b = strconv.AppendUint(append(b, '/'), uint64(k.metric), 10)
+		fallthrough
+	case KindRecord:
+		b = append(append(b, '/'), k.ca.String()...)
+	}
+	return string(b)
+}
+
+// appendEscaped appends name as one part of a path.
+func appendEscaped(b []byte, name string) []byte {
+	dots := name == "." || name == ".." // a URL's path must not lead elsewhere
+	for _, c := range []byte(name) {
+		plain := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '~' || c == '.' && !dots
+		if plain {
+			b = append(b, c)
+		} else {
+			b = fmt.Appendf(b, "%%%02X", c)
+		}
+	}
+	return b
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (k *Key) UnmarshalText(b []byte) (err error) { *k, err = ParseKey(string(b)); return err }
+
+// ParseKey reads the text of a key. It refuses every text but the one that
+// [Key.String] returns.
+func ParseKey(s string) (Key, error) {
+	k, err := parseKey(strings.Split(s, "/"))
+	if err != nil {
+		return Key{}, fmt.Errorf("key %q: %w", s, err)
+	}
+	if t := k.String(); t != s {
+		return Key{}, fmt.Errorf("key %q is not in its one form: want %q", s, t)
+	}
+	return k, nil
+}
+
+func parseKey(parts []string) (k Key, err error) {
+	form := map[string]struct {
+		kind Kind
+		form string
+	}{
+		"gateway-mac":     {KindGatewayMAC, "gateway-mac"},
+		"hosts":           {KindHost, "hosts/NAME"},
+		"routing-domains": {KindRoutingDomain, "routing-domains/RDID"},
+		"subnets":         {KindSubnet, "subnets/VSID"},
+		"records":         {KindRecord, "records/VSID/CA"},
+		"routes":          {KindRoute, "routes/RDID/PREFIX/LENGTH/METRIC/NEXTHOP"},
+	}
+	f, ok := form[parts[0]]
+	if !ok {
+		return k, fmt.Errorf("%q is no kind of object: want gateway-mac, hosts, routing-domains, subnets, records or routes", parts[0])
+	}
+	if len(parts) != strings.Count(f.form, "/")+1 {
+		return k, fmt.Errorf("has %d parts: want %s", len(parts), f.form)
+	}
+	k.kind = f.kind
+	switch k.kind {
+	case KindHost:
+		if k.host, err = url.PathUnescape(parts[1]); err != nil {
+			return k, err
+		}
+		if m := nameProblem("the host's name", k.host, MaxHostName); m != "" {
+			return k, fmt.Errorf("%s", m)
+		}
+	case KindRoutingDomain, KindRoute:
+		k.rdid, err = ParseRDID(parts[1])
+	case KindSubnet, KindRecord:
+		k.vsid, err = ParseVSID(parts[1])
+	}
+	if err != nil {
+		return k, err
+	}
+	switch k.kind {
+	case KindRecord:
+		k.ca, err = ParseCA(parts[2])
+	case KindRoute:
+		if k.prefix, err = ParseCAPrefix(parts[2] + "/" + parts[3]); err != nil {
+			return k, err
+		}
+		metric, err := strconv.ParseUint(parts[4], 10, 32)
+		if err != nil {
+			return k, fmt.Errorf("metric %q: want a number from 0 to 4294967295", parts[4])
+		}
+		k.metric = uint32(metric)
+		if k.ca, err = ParseCA(parts[5]); err != nil {
+			return k, err
+		}
+	}
+	return k, err
+}

@@ -1,0 +1,221 @@
+package tenant
+
+import "slices"
+
+// Object is one object of a policy as somebody gave it: of the types below, with
+// nothing in it that another object says. A zero value of a field means that the
+// field was not given.
+type Object interface {
+	// Key returns the natural key of the object.
+	Key() Key
+	// Equal reports whether o is of the same type and says the same: a default
+	// may be left out or given. Where either was read from does not count.
+	Equal(o Object) bool
+	// canonical returns the object without what is as the default has it.
+	canonical() Object
+	// MarshalJSON returns the object in its one JSON form: keys as in the policy
+	// file and in the order of its type, what is as the default has it left out.
+	MarshalJSON() ([]byte, error)
+}
+
+// GatewayMAC is the object that gives the distributed router its MAC. A policy
+// without it has [DefaultGatewayMAC].
+type GatewayMAC struct{ MAC MAC }
+
+// HostObject is a host.
+type HostObject struct {
+	Name              string
+	ProviderAddresses []PA
+	OVSDB, OpenFlow   string
+	Source            Position
+}
+
+// RoutingDomainObject is a routing domain without what is in it.
+type RoutingDomainObject struct {
+	RDID     RDID
+	Name     string // default: the RDID
+	Customer string
+	Source   Position
+}
+
+// SubnetObject is a virtual subnet without its records.
+type SubnetObject struct {
+	VSID     VSID
+	RDID     RDID   // of its routing domain
+	Name     string // default: the VSID
+	Prefixes []CAPrefix
+	Gateways []CA // default: the first usable address of each prefix
+	Source   Position
+}
+
+// RecordObject is a lookup record. It names its host, or its PA, or neither.
+type RecordObject struct {
+	VSID    VSID
+	CA      CA
+	VM      string
+	MAC     MAC
+	IfaceID string // default: the VM's name
+	Host    string
+	PA      PA
+	Source  Position
+}
+
+// RouteObject is a customer route.
+type RouteObject struct {
+	RDID    RDID
+	Prefix  CAPrefix
+	Metric  uint32
+	NextHop CA
+	Source  Position
+}
+
+// Key implements [Object].
+func (GatewayMAC) Key() Key { return GatewayMACKey() }
+
+// Key implements [Object].
+func (o HostObject) Key() Key { return HostKey(o.Name) }
+
+// Key implements [Object].
+func (o RoutingDomainObject) Key() Key { return RoutingDomainKey(o.RDID) }
+
+// Key implements [Object].
+func (o SubnetObject) Key() Key { return SubnetKey(o.VSID) }
+
+// Key implements [Object].
+func (o RecordObject) Key() Key { return RecordKey(o.VSID, o.CA) }
+
+// Key implements [Object].
+func (o RouteObject) Key() Key { return RouteKey(o.RDID, o.Prefix, o.Metric, o.NextHop) }
+
+func (o GatewayMAC) canonical() Object { return o }
+
+func (o HostObject) canonical() Object { return o }
+
+func (o RoutingDomainObject) canonical() Object {
+	if o.Name == o.RDID.String() {
+		o.Name = ""
+	}
+	return o
+}
+
+func (o SubnetObject) canonical() Object {
+	if o.Name == o.VSID.String() {
+		o.Name = ""
+	}
+	if slices.Equal(o.Gateways, DefaultGateways(o.Prefixes)) {
+		o.Gateways = nil
+	}
+	return o
+}
+
+func (o RecordObject) canonical() Object {
+	if o.IfaceID == o.VM {
+		o.IfaceID = ""
+	}
+	return o
+}
+
+func (o RouteObject) canonical() Object { return o }
+
+// as returns o as a T in its canonical form. Pointers to objects are objects
+// too; the canonical form is a value.
+func as[T Object](o Object) (t T, ok bool) {
+	if o == nil {
+		return t, false
+	}
+	t, ok = o.canonical().(T)
+	return t, ok
+}
+
+// Equal implements [Object].
+func (o GatewayMAC) Equal(p Object) bool {
+	q, ok := as[GatewayMAC](p)
+	return ok && o == q
+}
+
+// Equal implements [Object].
+func (o HostObject) Equal(p Object) bool {
+	q, ok := as[HostObject](p)
+	return ok && o.Name == q.Name && o.OVSDB == q.OVSDB && o.OpenFlow == q.OpenFlow &&
+		slices.Equal(o.ProviderAddresses, q.ProviderAddresses)
+}
+
+// Equal implements [Object].
+func (o RoutingDomainObject) Equal(p Object) bool {
+	q, ok := as[RoutingDomainObject](p)
+	o, _ = as[RoutingDomainObject](o)
+	o.Source, q.Source = Position{}, Position{}
+	return ok && o == q
+}
+
+// Equal implements [Object].
+func (o SubnetObject) Equal(p Object) bool {
+	q, ok := as[SubnetObject](p)
+	o, _ = as[SubnetObject](o)
+	return ok && o.VSID == q.VSID && o.RDID == q.RDID && o.Name == q.Name &&
+		slices.Equal(o.Prefixes, q.Prefixes) && slices.Equal(o.Gateways, q.Gateways)
+}
+
+// Equal implements [Object].
+func (o RecordObject) Equal(p Object) bool {
+	q, ok := as[RecordObject](p)
+	o, _ = as[RecordObject](o)
+	o.Source, q.Source = Position{}, Position{}
+	return ok && o == q
+}
+
+// Equal implements [Object].
+func (o RouteObject) Equal(p Object) bool {
+	q, ok := as[RouteObject](p)
+	o.Source, q.Source = Position{}, Position{}
+	return ok && o == q
+}
+
+// The objects of a policy, as they were given.
+
+func (h *host) object() HostObject {
+	pas := make([]PA, len(h.is.ProviderAddresses))
+	for i, pa := range h.is.ProviderAddresses {
+		pas[i] = pa.PA
+	}
+	return HostObject{h.is.Name, pas, h.is.OVSDB, h.is.OpenFlow, h.is.Source}
+}
+
+func (d *domain) object() RoutingDomainObject {
+	return RoutingDomainObject(d.is).canonical().(RoutingDomainObject)
+}
+
+func (s *subnet) object() SubnetObject {
+	return SubnetObject{s.is.VSID, s.is.RDID, s.is.Name, s.is.Prefixes, s.is.Gateways, s.is.Source}.canonical().(SubnetObject)
+}
+
+func (r *record) object() RecordObject {
+	s := r.spec()
+	return RecordObject{VSID: r.vsid, CA: r.ca, VM: s.VM, MAC: s.MAC, IfaceID: s.IfaceID, Host: s.Host, PA: s.PA, Source: s.Source}
+}
+
+func (r *route) object() RouteObject {
+	return RouteObject{r.is.RDID, r.is.Prefix, r.is.Metric, r.is.NextHop, r.is.Source}
+}
+
+// Change puts an object into a policy, in place of the one of the same key if
+// there is one, or deletes an object.
+type Change struct {
+	key    Key
+	object Object
+}
+
+// Put returns the change that puts o.
+func Put(o Object) Change { return Change{o.Key(), o.canonical()} }
+
+// Delete returns the change that deletes the object of that key.
+func Delete(k Key) Change { return Change{key: k} }
+
+// Key returns the key of the object that c is about.
+func (c Change) Key() Key { return c.key }
+
+// Object returns the object that c puts; nil where c deletes one.
+func (c Change) Object() Object { return c.object }
+
+// IsDelete reports whether c deletes an object.
+func (c Change) IsDelete() bool { return c.object == nil }

@@ -1,0 +1,362 @@
+package tenant
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// DecodeObject reads the JSON form of the object of key k. What the key says may
+// be left out, and must not be contradicted. Reading is strict: a key of JSON or
+// a value that is not understood is a problem, and all are returned; their paths
+// are those of [Policy.Apply]. What the values mean, and whether one is missing,
+// is checked there.
+func DecodeObject(k Key, data []byte) (Object, []Problem) {
+	o, fields := newObject(k)
+	if o == nil {
+		return nil, []Problem{{Path: k.String(), Message: "is no key of an object: want one that ParseKey returns"}}
+	}
+	r := &jsonReader{path: k.String(), what: "the object", fields: fields, keyed: true}
+	r.read(data)
+	if len(r.problems) > 0 {
+		return nil, r.problems
+	}
+	return o.canonical(), nil
+}
+
+// newObject returns an object with that key and nothing else.
+func newObject(k Key) (Object, []jsonField) {
+	switch k.kind {
+	case KindGatewayMAC:
+		o := &GatewayMAC{}
+		return o, o.fields()
+	case KindHost:
+		o := &HostObject{Name: k.host}
+		return o, o.fields()
+	case KindRoutingDomain:
+		o := &RoutingDomainObject{RDID: k.rdid}
+		return o, o.fields()
+	case KindSubnet:
+		o := &SubnetObject{VSID: k.vsid}
+		return o, o.fields()
+	case KindRecord:
+		o := &RecordObject{VSID: k.vsid, CA: k.ca}
+		return o, o.fields()
+	case KindRoute:
+		o := &RouteObject{RDID: k.rdid, Prefix: k.prefix, Metric: k.metric, NextHop: k.ca}
+		return o, o.fields()
+	}
+	return nil, nil
+}
+
+func (o *GatewayMAC) fields() []jsonField {
+	return []jsonField{valueField("gateway_mac", &o.MAC, "a MAC such as 02:00:00:00:00:05", ParseMAC)}
+}
+
+func (o *HostObject) fields() []jsonField {
+	return []jsonField{
+		textField("name", &o.Name, "a name").inKey(),
+		listField("provider_addresses", &o.ProviderAddresses, "a list of provider addresses, such as [\"10.99.0.1\"]", ParsePA),
+		textField("ovsdb", &o.OVSDB, "unix:PATH, tcp:IP:PORT or ssl:IP:PORT"),
+		textField("openflow", &o.OpenFlow, "unix:PATH, tcp:IP:PORT or ssl:IP:PORT"),
+	}
+}
+
+const (
+	wantRDID = "a GUID such as 11111111-2222-3333-4444-000000005001"
+	wantCA   = "a customer address such as 10.0.1.11"
+)
+
+var wantVSID = fmt.Sprintf("a number from %d to %d", MinVSID, MaxVSID)
+
+func (o *RoutingDomainObject) fields() []jsonField {
+	return []jsonField{
+		valueField("rdid", &o.RDID, wantRDID, ParseRDID).inKey(),
+		textField("name", &o.Name, "a name"),
+		textField("customer", &o.Customer, "a name"),
+	}
+}
+
+func (o *SubnetObject) fields() []jsonField {
+	return []jsonField{
+		numberField("vsid", &o.VSID, wantVSID).inKey(),
+		valueField("rdid", &o.RDID, wantRDID, ParseRDID),
+		textField("name", &o.Name, "a name"),
+		listField("prefixes", &o.Prefixes, "a list of prefixes, such as [\"10.0.1.0/24\"]", ParseCAPrefix),
+		listField("gateways", &o.Gateways, "a list of customer addresses, such as [\"10.0.1.1\"]", ParseCA),
+	}
+}
+
+func (o *RecordObject) fields() []jsonField {
+	return []jsonField{
+		numberField("vsid", &o.VSID, wantVSID).inKey(),
+		valueField("ca", &o.CA, wantCA, ParseCA).inKey(),
+		textField("vm", &o.VM, "the VM's name"),
+		valueField("mac", &o.MAC, "a MAC such as 02:00:00:00:00:05", ParseMAC),
+		textField("iface_id", &o.IfaceID, "the iface-id of the VM's port"),
+		textField("host", &o.Host, "a host's name"),
+		valueField("pa", &o.PA, "a provider address such as 10.99.0.1", ParsePA),
+	}
+}
+
+func (o *RouteObject) fields() []jsonField {
+	return []jsonField{
+		valueField("rdid", &o.RDID, wantRDID, ParseRDID).inKey(),
+		valueField("prefix", &o.Prefix, "a prefix such as 10.0.1.0/24", ParseCAPrefix).inKey(),
+		valueField("next_hop", &o.NextHop, wantCA, ParseCA).inKey(),
+		numberField("metric", &o.Metric, "a number from 0 to 4294967295").inKey(),
+	}
+}
+
+// jsonField is one key of an object's JSON form, bound to the object's field.
+type jsonField struct {
+	name   string
+	want   string // for messages
+	isKey  bool   // the object's key has it
+	append func(b []byte) []byte
+	// read stores the value, or reports what is wrong with it; part is "" or an index.
+	read func(raw json.RawMessage, report func(part, message string))
+}
+
+func (f jsonField) inKey() jsonField { f.isKey = true; return f }
+
+// given reports whether the field has a value other than its zero value.
+func (f jsonField) given() bool { return f.append(nil) != nil }
+
+func textField(name string, p *string, want string) jsonField {
+	return valueField(name, (*text)(p), want, func(s string) (text, error) {
+		if s == "" {
+			return "", errors.New("is empty: want " + want + ", or leave the key out")
+		}
+		return text(s), nil
+	})
+}
+
+type text string
+
+func (t text) String() string { return string(t) }
+
+func valueField[T interface {
+	comparable
+	fmt.Stringer
+}](name string, p *T, want string, parse func(string) (T, error)) jsonField {
+	return jsonField{name: name, want: want,
+		append: func(b []byte) []byte {
+			var zero T
+			if *p == zero {
+				return b
+			}
+			return appendString(b, (*p).String())
+		},
+		read: func(raw json.RawMessage, report func(part, message string)) {
+			readText(raw, want, p, parse, "", report)
+		}}
+}
+
+func listField[T fmt.Stringer](name string, p *[]T, want string, parse func(string) (T, error)) jsonField {
+	return jsonField{name: name, want: want,
+		append: func(b []byte) []byte {
+			for i, v := range *p {
+				b = append(b, "[,"[min(i, 1)])
+				b = appendString(b, v.String())
+			}
+			if len(*p) > 0 {
+				b = append(b, ']')
+			}
+			return b
+		},
+		read: func(raw json.RawMessage, report func(part, message string)) {
+			var items []json.RawMessage
+			if raw[0] != '[' || json.Unmarshal(raw, &items) != nil {
+				report("", "is "+shownJSON(raw)+": want "+want)
+				return
+			}
+			*p = make([]T, len(items))
+			for i := range items {
+				readText(items[i], "text, in "+want, &(*p)[i], parse, fmt.Sprintf("[%d]", i), report)
+			}
+		}}
+}
+
+func readText[T any](raw json.RawMessage, want string, p *T, parse func(string) (T, error), part string, report func(part, message string)) {
+	var s string
+	if raw[0] != '"' || json.Unmarshal(raw, &s) != nil {
+		report(part, "is "+shownJSON(raw)+": want "+want+" in quotes")
+		return
+	}
+	v, err := parse(s)
+	if err != nil {
+		report(part, err.Error())
+		return
+	}
+	*p = v
+}
+
+var decimal = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
+
+func numberField[T ~uint32](name string, p *T, want string) jsonField {
+	return jsonField{name: name, want: want,
+		append: func(b []byte) []byte {
+			if *p == 0 {
+				return b
+			}
+			return strconv.AppendUint(b, uint64(*p), 10)
+		},
+		read: func(raw json.RawMessage, report func(part, message string)) {
+			if !decimal.Match(raw) {
+				report("", "is "+shownJSON(raw)+": want "+want+", in plain decimal")
+				return
+			}
+			n, err := strconv.ParseUint(string(raw), 10, 64)
+			if err != nil || n > math.MaxUint32 {
+				report("", shownJSON(raw)+" is out of range: want "+want)
+				return
+			}
+			*p = T(n)
+		}}
+}
+
+func appendString(b []byte, s string) []byte {
+	q, _ := json.Marshal(s) // text always can be
+	return append(b, q...)
+}
+
+// shownJSON describes a value in a message.
+func shownJSON(raw json.RawMessage) string {
+	switch raw[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "a list"
+	}
+	const most = 80
+	if len(raw) > most {
+		return strings.ToValidUTF8(string(raw[:most]), "") + "..."
+	}
+	return string(raw)
+}
+
+// marshalFields returns the fields that are given as a JSON object.
+func marshalFields(fields []jsonField) ([]byte, error) {
+	b := []byte{'{'}
+	for _, f := range fields {
+		if !f.given() {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(appendString(b, f.name), ':')
+		b = f.append(b)
+	}
+	return append(b, '}'), nil
+}
+
+// jsonReader reads one JSON object into fields.
+type jsonReader struct {
+	path     string
+	what     string
+	fields   []jsonField
+	keyed    bool // the fields in the key have their values
+	problems []Problem
+}
+
+func (r *jsonReader) problem(field, message string) {
+	path := r.path
+	if field != "" {
+		path += "/" + field
+	}
+	r.problems = append(r.problems, Problem{Path: path, Message: message})
+}
+
+func (r *jsonReader) read(data []byte) {
+	if !utf8.Valid(data) {
+		r.problem("", "is not UTF-8: want JSON")
+		return
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	start, err := dec.Token()
+	switch {
+	case err == io.EOF:
+		r.problem("", "is empty: want a JSON object")
+		return
+	case err != nil:
+		r.problem("", fmt.Sprintf("is no JSON: %v", err))
+		return
+	case start != json.Delim('{'):
+		r.problem("", "is no JSON object: want one with the keys "+r.names())
+		return
+	}
+	seen := make(map[string]bool, len(r.fields))
+	for dec.More() {
+		name, err := dec.Token()
+		var raw json.RawMessage
+		if err == nil {
+			err = dec.Decode(&raw)
+		}
+		if err != nil {
+			r.problem("", fmt.Sprintf("is no JSON: %v", err))
+			return
+		}
+		r.field(name.(string), raw, seen)
+	}
+	if _, err := dec.Token(); err != nil {
+		r.problem("", fmt.Sprintf("is no JSON: %v", err))
+	} else if _, err := dec.Token(); err != io.EOF {
+		r.problem("", "has something after the JSON object: want one object")
+	}
+}
+
+func (r *jsonReader) field(name string, raw json.RawMessage, seen map[string]bool) {
+	i := slices.IndexFunc(r.fields, func(f jsonField) bool { return f.name == name })
+	switch {
+	case i < 0:
+		r.problem("", fmt.Sprintf("unknown key %q in %s: want one of %s", name, r.what, r.names()))
+		return
+	case seen[name]:
+		r.problem(name, "is given twice: want it once")
+		return
+	}
+	seen[name] = true
+	f := r.fields[i]
+	if raw[0] == 'n' {
+		r.problem(name, "is null: want "+f.want+", or leave the key out")
+		return
+	}
+	before := string(f.append(nil))
+	sound := true
+	f.read(raw, func(part, message string) {
+		r.problem(name+part, message)
+		sound = false
+	})
+	if after := string(f.append(nil)); sound && r.keyed && f.isKey && after != before {
+		r.problem(name, fmt.Sprintf("is %s, which is not what the key says: want the same, or leave it out", shownJSON(raw)))
+	}
+}
+
+func (r *jsonReader) names() string {
+	names := make([]string, len(r.fields))
+	for i := range r.fields {
+		names[i] = r.fields[i].name
+	}
+	return strings.Join(names, ", ")
+}
+
+// unmarshalFields reads data without a key. All problems are in the error.
+func unmarshalFields(what string, fields []jsonField, data []byte) error {
+	r := &jsonReader{path: what, what: "the object", fields: fields}
+	r.read(data)
+	errs := make([]error, len(r.problems))
+	for i, p := range r.problems {
+		errs[i] = errors.New(p.String())
+	}
+	return errors.Join(errs...)
+}
