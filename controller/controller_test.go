@@ -363,6 +363,45 @@ func TestOVSDBRestartTouchesNothing(t *testing.T) {
 	w.await("the VM is gone", func(s *admin.Status) bool { return synced(s) && len(s.Attachments) == 1 })
 }
 
+// TestLongOVSDBOutage: without ovsdb-server, ovs-vswitchd also stops to speak
+// OpenFlow, so that a session ends after the echo timeout of 15 s. The status
+// says which daemon is the trouble; forwarding goes on; when ovsdb-server is
+// back, a new session finds everything in place and sends nothing.
+func TestLongOVSDBOutage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes 20 s")
+	}
+	t.Parallel()
+	w := bring(t, 2, "")
+	w.run()
+	w.await("bridges", synced)
+	w.attach("h1", "web1")
+	w.attach("h2", "web2")
+	w.await("installed", installedEverywhere(2))
+	flows, before := w.flows("h1"), w.mods()
+	if err := w.hosts["h1"].StopOVSDB(); err != nil {
+		t.Fatal(err)
+	}
+	st := w.await("the database's outage is told", func(s *admin.Status) bool { return !s.Hosts[0].OVSDB.Connected })
+	if text := strings.Join(st.Trouble, "\n"); !strings.Contains(text, "start ovsdb-server on the host") {
+		t.Errorf("trouble:\n%s", text)
+	}
+	st = w.await("the session's end is told", func(s *admin.Status) bool { return !s.Hosts[0].OpenFlow.Connected })
+	if text := strings.Join(st.Trouble, "\n"); !strings.Contains(text, "ovs-vswitchd talks to nobody while it has no ovsdb-server, but it goes on forwarding") || !st.Ready {
+		t.Errorf("ready %v, trouble:\n%s", st.Ready, text)
+	}
+	if err := w.hosts["h1"].StartOVSDB(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.await("all is well again", func(s *admin.Status) bool { return installedEverywhere(2)(s) && s.Healthy })
+	if got := minus(w.mods(), before); got != "add 0, change 0, delete 0, sentinel 0" {
+		t.Errorf("the outage's end sent %s", got)
+	}
+	if got := w.flows("h1"); !slices.Equal(got, flows) {
+		t.Errorf("flows\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(flows, "\n"))
+	}
+}
+
 func TestVswitchdRestartHeals(t *testing.T) {
 	w := bring(t, 2, "")
 	w.run()

@@ -72,6 +72,12 @@ func (c *Controller) hostStatus(h *host) admin.Host {
 		LastSync: d.LastSync, LastSyncSeconds: d.LastSyncDuration.Seconds(),
 		FlowsRefused: d.NumRefuse, Refused: []admin.Refusal{}, Problems: append([]string{}, h.state.Problems...),
 	}
+	if !a.OVSDB.Connected {
+		a.OVSDB.Hint = hintOVSDB(a.OVSDB.Error, h.addr.ovsdb.Network, d.Connected)
+	}
+	if !a.OpenFlow.Connected {
+		a.OpenFlow.Hint = hintOpenFlow(d.Err, h.addr.openflow.Network, h.connected)
+	}
 	for _, r := range d.Refused {
 		a.Refused = append(a.Refused, admin.Refusal{Owner: r.Owner, Flow: r.Flow, Error: r.Error})
 	}

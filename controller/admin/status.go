@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -77,6 +78,17 @@ type Channel struct {
 	Address   string `json:"address"`
 	Connected bool   `json:"connected"`
 	Error     string `json:"error"`
+	Hint      string `json:"hint"` // what the error most likely means and what to do; may be ""
+}
+
+// problem says what is wrong with a channel that is not connected.
+func (c *Channel) problem() string {
+	// The address is there already.
+	text := strings.ReplaceAll(c.Error, "connecting to "+c.Address+": ", "")
+	if c.Hint != "" {
+		text += ": " + c.Hint
+	}
+	return text
 }
 
 // Refusal is a wanted flow that a switch does not hold.
@@ -117,18 +129,18 @@ func (s *Status) Judge() {
 	for i := range s.Hosts {
 		h := &s.Hosts[i]
 		if !h.OVSDB.Connected {
-			trouble("host %s: OVSDB at %s: %s", h.Name, h.OVSDB.Address, h.OVSDB.Error)
+			trouble("host %s: OVSDB at %s: %s", h.Name, h.OVSDB.Address, h.OVSDB.problem())
 		}
 		if !h.OpenFlow.Connected {
-			trouble("host %s: OpenFlow at %s: %s", h.Name, h.OpenFlow.Address, h.OpenFlow.Error)
+			trouble("host %s: OpenFlow at %s: %s", h.Name, h.OpenFlow.Address, h.OpenFlow.problem())
 		}
 		reachable := h.OVSDB.Connected || h.OpenFlow.Connected
 		switch {
 		case h.Waiting:
-			missing("host %s: has not answered yet: %s", h.Name, h.OVSDB.Error)
+			missing("host %s: has not answered yet: %s", h.Name, h.OVSDB.problem())
 		case h.InSync || !reachable || s.Policy.Revision == 0:
 		case !h.OpenFlow.Connected:
-			missing("host %s: its switch does not answer, its OVSDB does: %s", h.Name, h.OpenFlow.Error)
+			missing("host %s: its switch does not answer, its OVSDB does: %s", h.Name, h.OpenFlow.problem())
 		case h.RevisionWanted == 0:
 			missing("host %s: waiting for hosts to report their attachments", h.Name)
 		default:

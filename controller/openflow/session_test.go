@@ -459,3 +459,29 @@ func TestBadHandshake(t *testing.T) {
 		})
 	}
 }
+
+// refusing is a connection on which writing fails at once, and reading tells why
+// a moment later, as after a TLS alert.
+type refusing struct {
+	net.Conn
+	why error
+}
+
+func (r refusing) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+func (r refusing) Read([]byte) (int, error) {
+	time.Sleep(20 * time.Millisecond) // the case in which the writer would be first
+	return 0, r.why
+}
+
+// TestReasonOfARefusal: why a peer closed is reported, not that writing failed.
+func TestReasonOfARefusal(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	why := errors.New("unknown certificate authority")
+	for range 3 {
+		if _, err := NewSession(t.Context(), refusing{ours, why}, Options{}); !errors.Is(err, why) {
+			t.Errorf("error %v, want one with %q", err, why)
+		}
+	}
+}

@@ -124,6 +124,7 @@ func (s *Session) write() error {
 		n, err := all.WriteTo(s.conn)
 		s.counters.bytesSent.Add(uint64(n))
 		if err != nil {
+			s.lastWords()
 			return fmt.Errorf("writing: %w", err)
 		}
 		now := time.Now()
@@ -143,6 +144,22 @@ func (s *Session) write() error {
 		}
 		taken = taken[:0]
 		clear(bufs)
+	}
+}
+
+// lastWordsWait is how long a peer's last words may take when writing has
+// failed.
+const lastWordsWait = 200 * time.Millisecond
+
+// lastWords lets the reader end the session before the writer does. A peer that
+// refuses us mostly says why and then closes: the reason, such as a TLS alert,
+// lies unread while writing fails with no more than "broken pipe".
+func (s *Session) lastWords() {
+	t := time.NewTimer(lastWordsWait)
+	defer t.Stop()
+	select {
+	case <-s.done:
+	case <-t.C:
 	}
 }
 

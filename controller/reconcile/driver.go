@@ -67,6 +67,7 @@ type Refusal struct {
 type Status struct {
 	Connected bool
 	Error     string // why not connected, or what failed last; "" when all is well
+	Err       error  // the same, for errors.Is
 
 	Wanted     uint64 // revision that shall be in force; 0: none yet
 	Installed  uint64 // revision that the switch confirmed last; 0: none yet
@@ -162,6 +163,9 @@ func (d *Driver) current() *Desired {
 	return d.desired
 }
 
+// warnEvery is the least time between two warnings of one outage.
+const warnEvery = 10 * time.Second
+
 // firstPause is the pause before the second attempt to connect.
 const firstPause = 20 * time.Millisecond
 
@@ -169,6 +173,7 @@ const firstPause = 20 * time.Millisecond
 // ctx ends; it returns ctx's error. The switch keeps its flows. Run it once.
 func (d *Driver) Run(ctx context.Context) error {
 	pause, last := firstPause, ""
+	var told time.Time
 	for ctx.Err() == nil {
 		connected, err := d.connection(ctx)
 		if ctx.Err() != nil {
@@ -177,13 +182,14 @@ func (d *Driver) Run(ctx context.Context) error {
 		if connected {
 			pause = firstPause
 		}
-		// An outage is one warning, not one for each attempt.
+		// An outage is one warning, not one for each attempt. Its text may change
+		// from one attempt to the next and back.
 		level := slog.LevelDebug
-		if text := err.Error(); connected || text != last {
-			level, last = slog.LevelWarn, text
+		if text := err.Error(); connected || text != last && time.Since(told) >= warnEvery {
+			level, last, told = slog.LevelWarn, text, time.Now()
 		}
 		d.opts.Log.Log(ctx, level, "no connection to the host's switch", "error", err)
-		d.update(func(s *Status) { s.Connected, s.InSync, s.Error = false, false, err.Error() })
+		d.update(func(s *Status) { s.Connected, s.InSync, s.Error, s.Err = false, false, err.Error(), err })
 		// All hosts of a rack come back at once: spread the attempts.
 		t := time.NewTimer(pause/2 + rand.N(pause/2+1))
 		select {
@@ -194,7 +200,7 @@ func (d *Driver) Run(ctx context.Context) error {
 		t.Stop()
 		pause = min(2*pause, max(firstPause, d.opts.ReconnectMax))
 	}
-	d.update(func(s *Status) { s.Connected, s.InSync, s.Error = false, false, "ended" })
+	d.update(func(s *Status) { s.Connected, s.InSync, s.Error, s.Err = false, false, "ended", nil })
 	return ctx.Err()
 }
 
@@ -206,7 +212,7 @@ func (d *Driver) connection(ctx context.Context) (worked bool, err error) {
 		return false, err
 	}
 	defer s.Close()
-	d.update(func(st *Status) { st.Connected, st.Error = true, "" })
+	d.update(func(st *Status) { st.Connected, st.Error, st.Err = true, "", nil })
 	d.opts.Log.Info("connected to the host's switch")
 
 	c := &connection{d: d, s: s}
@@ -296,7 +302,7 @@ func (c *connection) sync(ctx context.Context, want *Desired) error {
 	}
 	failures := c.failures(plan, want)
 	c.d.update(func(s *Status) {
-		s.Error = ""
+		s.Error, s.Err = "", nil
 		s.Installed, s.InSync = want.Revision, s.Wanted == want.Revision
 		s.FlowsInstalled, s.FlowsForeign, s.FlowsKept = len(c.have.Ours), c.have.NumForeign, plan.Kept
 		s.NumRefuse, s.Refused = len(failures), failures[:min(len(failures), MaxRefusals)]
