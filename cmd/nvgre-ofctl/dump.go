@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -39,7 +40,8 @@ func dumpFlowsCmd() *cobra.Command {
 		Short: "Show a switch's flows in the tenant's words, with owners and counters",
 		Long: `Read the flows of a host's switch and show them by the pipeline's names, each
 with its owner and its counters. The command asks the switch itself: it works
-with the controller dead, changes nothing and disturbs no controller.
+with the controller dead, changes nothing and disturbs no controller. Ports have
+the names of their Interfaces where the host's OVSDB answers, else numbers.
 
 The host's address comes from the settings (--config) or the policy; --openflow
 gives it without either. Where the policy cannot be read, owners have no names.`,
@@ -105,22 +107,61 @@ func dumpFlows(cmd *cobra.Command, o *dumpOptions, host string) error {
 	if err != nil {
 		return err
 	}
+	db := dumpDatabase(s, p, o, host)
 	keep, err := dumpFilter(p, o)
 	if err != nil {
 		return err
 	}
 
-	ctx, cancel := context.WithTimeoutCause(cmd.Context(), o.timeout, fmt.Errorf("no answer in %s", o.timeout))
+	ctx, cancel := context.WithTimeoutCause(cmd.Context(), o.timeout, fmt.Errorf("%w in %s", errNoAnswer, o.timeout))
 	defer cancel()
-	fs, err := readFlows(ctx, ep, conf, keep)
+	names := make(chan map[uint32]string, 1)
+	go func() { names <- portNames(ctx, s, db, conf) }()
+	found, err := readFlows(ctx, ep, conf, keep)
+	ports := <-names
 	if err != nil {
 		if cmd.Context().Err() != nil {
 			return cmd.Context().Err()
 		}
-		return withCode(codeUnreachable, fmt.Errorf("host %s at %s: %w: is ovs-vswitchd running, and has the bridge that address?", host, ep, err))
+		return withCode(codeUnreachable, explainSwitch(host, ep, err))
 	}
-	return printFlows(cmd.OutOrStdout(), o.output, flows.NewNamer(p, nil), fs)
+	return printFlows(cmd.OutOrStdout(), o.output, flows.NewNamer(p, ports), found)
 }
+
+// namesTimeout is how long OVSDB may take to name the ports: names are a
+// comfort, and whoever asks at all may do so because OVSDB is dead.
+const namesTimeout = 2 * time.Second
+
+// portNames returns the names of a host's ports by number, none where its OVSDB
+// does not answer.
+func portNames(ctx context.Context, s *settings.Settings, db ovsaddr.Endpoint, conf *tls.Config) map[uint32]string {
+	if db.IsZero() || db.NeedsTLS() && conf == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, namesTimeout)
+	defer cancel()
+	names, _ := controller.PortNames(ctx, db, conf, s.Bridge, s.TunnelPort) // without them there are numbers
+	return names
+}
+
+// explainSwitch says which host does not answer and what to look at.
+func explainSwitch(host string, ep ovsaddr.Endpoint, err error) error {
+	at := " at " + ep.String()
+	if strings.Contains(err.Error(), ep.String()) {
+		at = ""
+	}
+	hint := "is ovs-vswitchd running, and has the bridge that address?"
+	switch {
+	case errors.Is(err, openflow.ErrPeerSilent), errors.Is(err, errNoAnswer):
+		hint = "ovs-vswitchd answers nobody while it has no ovsdb-server: is that running on the host?"
+	case errors.Is(err, fs.ErrPermission):
+		hint = "only root and the user of Open vSwitch may open it: use sudo"
+	}
+	return fmt.Errorf("host %s%s: %w: %s", host, at, err, hint)
+}
+
+// errNoAnswer is the cause of the end of a command's patience.
+var errNoAnswer = errors.New("no answer")
 
 // dumpSettings reads what the settings say of hosts and policy. Without a file
 // there are defaults.
@@ -154,20 +195,39 @@ func dumpAddress(s *settings.Settings, p *tenant.Policy, o *dumpOptions, host st
 		case s.File == "" && s.Policy == "":
 			return ovsaddr.Endpoint{}, nil, usagef("nothing tells where host %s is: give --config, --policy or --openflow", host)
 		}
-		return ovsaddr.Endpoint{}, nil, usagef("no host %s in the settings or the policy: want one of %s", host, strings.Join(knownHosts(s, p), ", "))
+		return ovsaddr.Endpoint{}, nil, usagef("no host %s in the settings or the policy: %s", host, wantOne(host, knownHosts(s, p)))
 	}
 	ep, err := ovsaddr.Parse(addr)
 	if err != nil {
 		return ep, nil, usagef("host %s: %w", host, err)
 	}
-	if !ep.NeedsTLS() {
-		return ep, nil, nil
-	}
 	if s.TLS.IsZero() {
+		if !ep.NeedsTLS() {
+			return ep, nil, nil
+		}
 		return ep, nil, withCode(codeInput, fmt.Errorf("host %s is reached by ssl, and the settings have no tls: add ca, certificate and private-key", host))
 	}
 	conf, err := ovsaddr.LoadTLS(s.TLS.CA, s.TLS.Certificate, s.TLS.PrivateKey)
+	if err != nil && !ep.NeedsTLS() {
+		return ep, nil, nil
+	}
 	return ep, conf, withCode(codeInput, err)
+}
+
+// dumpDatabase finds the OVSDB of the host whose switch is asked; the zero
+// Endpoint where nothing tells.
+func dumpDatabase(s *settings.Settings, p *tenant.Policy, o *dumpOptions, host string) ovsaddr.Endpoint {
+	if o.openflow != "" {
+		return ovsaddr.Endpoint{} // who knows whose switch that is
+	}
+	h, _ := s.Host(host)
+	addr := h.OVSDB
+	if p != nil && addr == "" {
+		ph, _ := p.Host(host)
+		addr = ph.OVSDB
+	}
+	ep, _ := ovsaddr.Parse(addr) // the zero Endpoint where it is none
+	return ep
 }
 
 func knownHosts(s *settings.Settings, p *tenant.Policy) []string {
@@ -207,12 +267,13 @@ func dumpFilter(p *tenant.Policy, o *dumpOptions) (func(*shownFlow) bool, error)
 		}
 	}
 	if o.vm != "" {
-		found := false
+		var vms []string
 		for r := range p.Records() {
-			found = found || r.VM == o.vm
+			vms = append(vms, r.VM)
 		}
-		if !found {
-			return nil, usagef("--vm %s: no lookup record of the policy has a VM of that name", o.vm)
+		if !slices.Contains(vms, o.vm) {
+			slices.Sort(vms)
+			return nil, usagef("--vm %s: no lookup record of the policy has a VM of that name: %s", o.vm, wantOne(o.vm, slices.Compact(vms)))
 		}
 	}
 	namer := flows.NewNamer(p, nil)
@@ -246,7 +307,7 @@ func domainsNamed(p *tenant.Policy, text string) (map[string]bool, error) {
 		}
 	}
 	if len(found) == 0 {
-		return nil, usagef("--routing-domain %s: the policy has no such name, RDID or customer: want one of %s", text, strings.Join(names, ", "))
+		return nil, usagef("--routing-domain %s: the policy has no such name, RDID or customer: %s", text, wantOne(text, names))
 	}
 	return found, nil
 }

@@ -8,11 +8,25 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
-// version is set by the linker.
-var version = "unknown"
+// version is set by the linker; "" where somebody built it by go build or
+// go install.
+var version string
+
+// versionOf returns the version given, else what the go command has noted.
+func versionOf(version string) string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
+}
 
 func main() {
 	os.Exit(run())
@@ -24,7 +38,7 @@ func run() int {
 	// A second signal ends the process at once.
 	context.AfterFunc(ctx, stop)
 
-	root := newRoot(version)
+	root := newRoot(versionOf(version))
 	err := root.ExecuteContext(ctx)
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return codeInterrupted

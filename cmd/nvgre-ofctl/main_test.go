@@ -100,12 +100,13 @@ func TestExitCodes(t *testing.T) {
 		"help":                    {[]string{"help"}, 0, ""},
 		"nothing":                 {nil, 0, ""},
 		"version":                 {[]string{"version"}, 0, ""},
+		"version as a flag":       {[]string{"--version"}, 0, ""},
 		"valid":                   {[]string{"validate", good}, 0, ""},
-		"unknown command":         {[]string{"validte"}, 2, `unknown command "validte"; did you mean validate?`},
+		"unknown command":         {[]string{"validte"}, 2, `unknown command "validte": did you mean validate?`},
 		"unknown flag":            {[]string{"compile", "--hots", "h1"}, 2, "unknown flag: --hots"},
 		"no argument":             {[]string{"validate"}, 2, "validate wants at least one policy file"},
 		"surplus argument":        {[]string{"version", "x"}, 2, "wants no arguments, got 1"},
-		"no host":                 {[]string{"compile", good}, 2, "--host is missing"},
+		"no host":                 {[]string{"compile", good}, 2, "--host is missing: want one of h1, h2"},
 		"unknown host":            {[]string{"compile", good, "--host", "h9"}, 2, "the policy has no host h9: want one of h1, h2"},
 		"unknown form":            {[]string{"compile", good, "--host", "h1", "-o", "xml"}, 2, `--output is "xml": want named, ovs, json`},
 		"bad attach":              {[]string{"compile", good, "--host", "h1", "--attach", "web1"}, 2, "want IFACE-ID=PORT"},
@@ -115,7 +116,7 @@ func TestExitCodes(t *testing.T) {
 		"dump without a channel":  {[]string{"dump-flows", "h1", "--policy", good}, 3, "host h1 has no OpenFlow address"},
 		"dump of an odd table":    {[]string{"dump-flows", "h1", "--openflow", "unix:/x", "--table", "clasify"}, 2, "the name of a table, such as classify"},
 		"dump of an odd tenant":   {[]string{"dump-flows", "h1", "--openflow", "unix:/x", "--policy", good, "--tenant", "green"}, 2, "want one of blue, red"},
-		"dump of an odd VM":       {[]string{"dump-flows", "h1", "--openflow", "unix:/x", "--policy", good, "--vm", "web9"}, 2, "no lookup record of the policy has a VM of that name"},
+		"dump of an odd VM":       {[]string{"dump-flows", "h1", "--openflow", "unix:/x", "--policy", good, "--vm", "web9"}, 2, "no lookup record of the policy has a VM of that name: want one of app1, roam, web1, web2"},
 		"invalid policy":          {[]string{"validate", bad}, 3, "bad.yaml:10:15: "},
 		"missing policy":          {[]string{"validate", none}, 3, "no such file"},
 		"invalid to compile":      {[]string{"compile", bad, "--host", "h1"}, 3, "bad.yaml:10:15: "},
@@ -162,8 +163,14 @@ func TestCompile(t *testing.T) {
 	if code != 0 || !strings.Contains(named, "[record blue/web1 10.0.1.11 VSID 5001]") || !strings.Contains(named, "classify ") {
 		t.Errorf("code %d, %s\n%s", code, stderr, named)
 	}
+	if want := "assumed: attached to h1 are web1 at port 101, roam at port 102 (its record names no host), app1 at port 103; --attach says otherwise\n"; stderr != want {
+		t.Errorf("assumed %q, want %q", stderr, want)
+	}
 	// Only what is attached.
-	one, _, _ := ofctl(t, "compile", good, "--host", "h1", "--attach", "web1=5")
+	one, stderr, _ := ofctl(t, "compile", good, "--host", "h1", "--attach", "web1=5")
+	if stderr != "" {
+		t.Errorf("with --attach: %s", stderr)
+	}
 	if strings.Contains(one, "red/") || !strings.Contains(one, "in_port=5") {
 		t.Errorf("%s", one)
 	}
@@ -316,10 +323,14 @@ func TestOperator(t *testing.T) {
 		return out
 	}
 	all := dump()
-	for _, want := range []string{"[record blue/web1 10.0.1.11 VSID 5001; 0 packets, 0 bytes]", "[record red/app1 ", "[foreign; ", "sentinel"} {
+	for _, want := range []string{"[record blue/web1 10.0.1.11 VSID 5001; 0 packets, 0 bytes]", "[record red/app1 ", "[foreign; ", "[controller; ",
+		"classify 100: in_port=web1 ->", "out_port:=app1", "in_port=nvgre0"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in\n%s", want, all)
 		}
+	}
+	if strings.Contains(all, "no longer has") {
+		t.Errorf("an owner is unknown:\n%s", all)
 	}
 	lines := strings.Count(all, "\n")
 	for _, c := range []struct {
@@ -350,6 +361,12 @@ func TestOperator(t *testing.T) {
 	write(ovs, dump("-o", "ovs"))
 	if _, err := s.Ofctl(t.Context(), "parse-flows", ovs); err != nil {
 		t.Error(err)
+	}
+	// With OVSDB out of reach there are numbers.
+	dead := filepath.Join(dir, "dead.yaml")
+	write(dead, fmt.Sprintf("policy: policy.yaml\nhosts:\n  - {name: h1, ovsdb: 'unix:%s', openflow: 'unix:%s'}\n", filepath.Join(dir, "none"), s.MgmtSock("br-int")))
+	if out, stderr, code := ofctl(t, "dump-flows", "h1", "--config", dead, "--vm", "web1"); code != 0 || !strings.Contains(out, "classify 100: in_port=") || strings.Contains(out, "in_port=web1") {
+		t.Errorf("without OVSDB: code %d, %s%s", code, stderr, out)
 	}
 	// The command is told by nothing but an address.
 	if out, _, code := ofctl(t, "dump-flows", "any", "--openflow", "unix:"+s.MgmtSock("br-int")); code != 0 || strings.Count(out, "\n") != lines {

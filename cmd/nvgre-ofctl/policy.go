@@ -93,7 +93,7 @@ the host counts as attached, from OpenFlow port 101 on, and VMs whose records
 name no host are spread over the hosts in turn; with --attach exactly the VMs
 given are attached, and those among them whose records name no host are here.
 
-Problems and conflicts go to standard error.`,
+What was assumed, problems and conflicts go to standard error.`,
 		Example:           "  nvgre-ofctl compile policy.yaml --host h1\n  nvgre-ofctl compile policy.yaml --host h1 --attach web1=5 -o ovs",
 		Args:              exactly(1, "one policy file"),
 		ValidArgsFunction: completeYAML,
@@ -118,15 +118,15 @@ Problems and conflicts go to standard error.`,
 		if err := oneOf("output", output, "named", "ovs", "json"); err != nil {
 			return err
 		}
-		if host == "" {
-			return usagef("--host is missing: want the name of a host of the policy; see nvgre-ofctl compile --help")
-		}
 		p, err := loadPolicy(cmd, args[0])
 		if err != nil {
 			return err
 		}
+		if host == "" {
+			return usagef("--host is missing: %s", wantOne("", hostNames(p)))
+		}
 		if _, ok := p.Host(host); !ok {
-			return usagef("the policy has no host %s: want one of %s", host, strings.Join(hostNames(p), ", "))
+			return usagef("the policy has no host %s: %s", host, wantOne(host, hostNames(p)))
 		}
 		at := flows.PlannedPlacement(p)
 		view := flows.PlannedView(p, at, host)
@@ -138,6 +138,9 @@ Problems and conflicts go to standard error.`,
 			for _, a := range view.Attachments {
 				at[a.IfaceID] = host
 			}
+		}
+		if len(attach) == 0 {
+			fmt.Fprintln(cmd.ErrOrStderr(), assumed(p, host, view.Attachments))
 		}
 		view.Tunnels.Flow = tunnel
 		r := flows.Compile(p, at, view)
@@ -153,6 +156,23 @@ Problems and conflicts go to standard error.`,
 		return printFlows(cmd.OutOrStdout(), output, namer, plainFlows(r.Flows))
 	}
 	return cmd
+}
+
+// assumed says which VMs were taken for attached where nobody said.
+func assumed(p *tenant.Policy, host string, as []flows.Attachment) string {
+	if len(as) == 0 {
+		return fmt.Sprintf("assumed: no VM is attached to %s, since the policy puts none there; --attach says otherwise", host)
+	}
+	var vms []string
+	for _, a := range as {
+		r, _ := p.RecordByIfaceID(a.IfaceID)
+		text := fmt.Sprintf("%s at port %d", a.IfaceID, a.OFPort)
+		if r.Host == "" {
+			text += " (its record names no host)"
+		}
+		vms = append(vms, text)
+	}
+	return fmt.Sprintf("assumed: attached to %s are %s; --attach says otherwise", host, shortList(vms))
 }
 
 func hostNames(p *tenant.Policy) []string {

@@ -80,20 +80,31 @@ func printFlows(w io.Writer, form string, n *flows.Namer, fs []shownFlow) error 
 			text += " (" + f.unknown + ")"
 		}
 		if f.live {
-			fmt.Fprintf(b, "%s  [%s; %d packets, %d bytes]\n", text, n.OwnerText(f.Cookie), f.packets, f.bytes)
+			fmt.Fprintf(b, "%s  [%s; %d packets, %d bytes]\n", text, ownerText(n, &f.Flow), f.packets, f.bytes)
 		} else {
-			fmt.Fprintf(b, "%s  [%s]\n", text, n.OwnerText(f.Cookie))
+			fmt.Fprintf(b, "%s  [%s]\n", text, ownerText(n, &f.Flow))
 		}
 	}
 	return b.Flush()
 }
 
+// ownerText names a flow's owner. The sentinel's cookie is a revision and names
+// none.
+func ownerText(n *flows.Namer, f *flow.Flow) string {
+	if _, ok := flows.SentinelRevision(f); ok {
+		return "controller"
+	}
+	return n.OwnerText(f.Cookie)
+}
+
 func toJSON(n *flows.Namer, f *shownFlow) jsonFlow {
 	j := jsonFlow{
 		Table: f.Table, TableName: flows.TableName(f.Table), Priority: f.Priority, Cookie: fmt.Sprintf("%#x", f.Cookie),
-		Foreign: !flows.Ours(f.Cookie), Owner: n.OwnerText(f.Cookie), Flow: f.Text(), Named: n.Flow(&f.Flow), Unknown: f.unknown,
+		Foreign: !flows.Ours(f.Cookie), Owner: ownerText(n, &f.Flow), Flow: f.Text(), Named: n.Flow(&f.Flow), Unknown: f.unknown,
 	}
-	if owners := n.Owners(f.Cookie); len(owners) == 1 {
+	if _, ok := flows.SentinelRevision(&f.Flow); ok {
+		j.OwnerKind = "controller"
+	} else if owners := n.Owners(f.Cookie); len(owners) == 1 {
 		o := owners[0]
 		j.OwnerKind, j.RoutingDomain, j.VM, j.Source = o.Kind.String(), o.RoutingDomain, o.VM, o.Source.String()
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"strings"
 
@@ -22,6 +23,7 @@ nothing is flooded.
 
 Begin with "nvgre-ofctl validate" and "nvgre-ofctl compile" on a policy file,
 which need no switch; "nvgre-ofctl testbed" builds a network to try it on.`,
+		Version:       version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -30,13 +32,14 @@ which need no switch; "nvgre-ofctl testbed" builds a network to try it on.`,
 			}
 			hint := ""
 			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				hint = "; did you mean " + strings.Join(near, " or ") + "?"
+				hint = "did you mean " + strings.Join(near, " or ") + "? "
 			}
-			return usagef("unknown command %q%s See nvgre-ofctl help.", args[0], hint)
+			return usagef("unknown command %q: %ssee nvgre-ofctl help", args[0], hint)
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SuggestionsMinimumDistance = 2
+	root.SetVersionTemplate(versionText(version))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
@@ -85,6 +88,10 @@ completes and checks a policy whose first line is
 	}
 }
 
+func versionText(version string) string {
+	return fmt.Sprintf("nvgre-ofctl %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 func versionCmd(version string) *cobra.Command {
 	return &cobra.Command{
 		Use:               "version",
@@ -92,7 +99,7 @@ func versionCmd(version string) *cobra.Command {
 		Args:              exactly(0, "no arguments"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "nvgre-ofctl %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := io.WriteString(cmd.OutOrStdout(), versionText(version))
 			return err
 		},
 	}

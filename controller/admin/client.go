@@ -3,11 +3,15 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
+	"syscall"
 )
 
 // maxReply bounds what the client reads of a reply, in octets.
@@ -26,6 +30,24 @@ func FetchStatus(ctx context.Context, socket string) (*Status, error) {
 	return s, nil
 }
 
+// explain says what to do where nobody answers.
+func explain(ctx context.Context, socket string, err error) error {
+	var noise *url.Error // it tells of an URL that nobody has given
+	if errors.As(err, &noise) {
+		err = noise.Err
+	}
+	hint := "is the controller running, and is this the admin-socket of its settings?"
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		hint = "the socket is the controller's own: use sudo, or be its user"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		hint = "the controller that made it has ended, perhaps by a crash: look at its log and start it; the switches keep forwarding"
+	case ctx.Err() != nil:
+		hint = "a process listens there and does not answer in time: try a longer --timeout, else look at the controller's log"
+	}
+	return fmt.Errorf("admin socket %s: %w: %s", socket, err, hint)
+}
+
 // Get returns the body of one page of a daemon's admin socket. Any status but
 // 200 is an error.
 func Get(ctx context.Context, socket, page string) ([]byte, error) {
@@ -40,7 +62,7 @@ func Get(ctx context.Context, socket, page string) ([]byte, error) {
 	}
 	resp, err := (&http.Client{Transport: t}).Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("admin socket %s: %w: is the controller running, and is this the admin-socket of its settings?", socket, err)
+		return nil, explain(ctx, socket, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))

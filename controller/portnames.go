@@ -1,0 +1,51 @@
+package controller
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb"
+	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb/ovsaddr"
+)
+
+// PortNames asks a host's OVSDB for the names of the bridge's ports that flows
+// speak of: those of VMs and the tunnel's. It makes one attempt, changes nothing
+// and returns the names by OpenFlow port number.
+func PortNames(ctx context.Context, ep ovsaddr.Endpoint, conf *tls.Config, bridge, tunnelPort string) (map[uint32]string, error) {
+	h := ovsdb.NewHost("", ep, conf, slog.New(slog.DiscardHandler), ovsdb.WithBridge(bridge))
+	before := h.State().ConnError
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { _ = h.Run(ctx) }) // it ends with ctx only
+	for {
+		s := h.State()
+		switch {
+		case s.Connected:
+			names := make(map[uint32]string)
+			for id, port := range s.VSIDPorts {
+				names[port] = ovsdb.VSIDPortName(id)
+			}
+			if s.TunnelOFPort != 0 {
+				names[s.TunnelOFPort] = tunnelPort
+			}
+			for _, a := range s.Attachments {
+				if a.OFPort != 0 {
+					names[a.OFPort] = a.Interface
+				}
+			}
+			return names, nil
+		case s.ConnError != before:
+			return nil, errors.New(s.ConnError)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-h.Changes():
+		}
+	}
+}
