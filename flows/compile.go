@@ -204,7 +204,7 @@ func (c *Compiler) localVMs(b *builder, h HostView) []localVM {
 		return cmp.Compare(x.OFPort, y.OFPort)
 	}) {
 		r, ok := c.policy.RecordByIfaceID(a.IfaceID)
-		if !ok || a.OFPort == 0 || a.OFPort >= flow.PortMax || c.hostOf(&r) != h.Name {
+		if !ok || a.OFPort == 0 || a.OFPort > flow.PortMax || c.hostOf(&r) != h.Name {
 			continue // Place reports these
 		}
 		if seen[a.IfaceID] {

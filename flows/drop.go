@@ -30,6 +30,7 @@ const (
 	DropUnknownPeer
 	DropNoTunnel
 	DropNotHere
+	DropToItself
 	dropReasons
 )
 
@@ -58,6 +59,7 @@ var dropTexts = [dropReasons]struct{ name, text string }{
 	DropUnknownPeer:     {"unknown-peer", "the destination's host has no provider address in a family that this host shares"},
 	DropNoTunnel:        {"no-tunnel-port", "the switch has no tunnel port for the destination's virtual subnet"},
 	DropNotHere:         {"not-here", "no VM with that VSID and MAC is attached to this host"},
+	DropToItself:        {"to-itself", "the packet would go back to the VM that sent it: its own CA, or a route whose next hop it is"},
 }
 
 // DropReasons returns all reasons in the order of their numbers.

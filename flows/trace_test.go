@@ -75,6 +75,7 @@ func TestTraceOnRealSwitch(t *testing.T) {
 		{"unattached VM", web1 + "ip,nw_src=10.0.1.11,nw_dst=10.0.2.99", flows.DropUnattached, nil},
 		{"TTL used up", web1 + "icmp,icmp_type=8,nw_src=10.0.1.11,nw_dst=10.0.2.13,nw_ttl=1", flows.DropTTL, nil},
 		{"TCP to the gateway", web1 + "tcp,nw_src=10.0.1.11,nw_dst=10.0.1.1,nw_ttl=64", flows.DropToRouter, nil},
+		{"its own CA", web1 + "ip,nw_src=10.0.1.11,nw_dst=10.0.1.11,nw_ttl=64", flows.DropToItself, nil},
 		{"unknown port", "in_port=77,ip,nw_src=10.0.1.11,nw_dst=10.0.1.12", flows.DropUnknownPort, nil},
 		{"unknown PA", "in_port=1,tun_src=10.99.0.77,tun_dst=10.99.0.1,tun_id=0x138900,ip,dl_dst=" + web1MAC, flows.DropUnknownPA, nil},
 		{"PA that is not ours", "in_port=1,tun_src=10.99.0.2,tun_dst=10.99.0.77,tun_id=0x138900,ip,dl_dst=" + web1MAC, flows.DropUnknownPA, nil},

@@ -188,8 +188,8 @@ func parseAttach(p *tenant.Policy, attach []string) ([]flows.Attachment, error) 
 	for _, a := range attach {
 		id, port, ok := strings.Cut(a, "=")
 		n, err := strconv.ParseUint(port, 10, 32)
-		if !ok || err != nil || n == 0 || n >= flow.PortMax {
-			return nil, usagef("--attach is %q: want IFACE-ID=PORT with a port from 1 to %d", a, uint32(flow.PortMax-1))
+		if !ok || err != nil || n == 0 || n > flow.PortMax {
+			return nil, usagef("--attach is %q: want IFACE-ID=PORT with a port from 1 to %d", a, flow.PortMax)
 		}
 		if _, ok := p.RecordByIfaceID(id); !ok {
 			return nil, usagef("--attach %s: no lookup record of the policy has iface-id %s", a, id)

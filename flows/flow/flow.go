@@ -77,10 +77,11 @@ const (
 	OpGoto
 )
 
-// Special port numbers (OpenFlow 1.3.5 section 7.2.1).
+// Special port numbers (OpenFlow 1.3.5 section 7.2.1; ovs-fields(7), in_port:
+// Open vSwitch numbers its ports in 16 bits, as OpenFlow 1.0 does).
 const (
 	PortInPort = 0xfffffff8 // back where the packet came from
-	PortMax    = 0xffffff00 // the greatest number of a real port
+	PortMax    = 0xfeff     // the greatest number of a real port
 )
 
 // Bits is a range of bits of a field: N bits from bit Ofs, counted from the

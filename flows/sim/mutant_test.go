@@ -288,6 +288,9 @@ func (k *knowledge) sameMatches(f *flow.Flow, a, b flow.Test) string {
 	if _, own := f.Match.Find(flow.Reg1); own && a.Field == flow.Reg0 {
 		return "the subnet that is also tested lies in one domain"
 	}
+	if why := k.sameForVM(f, a, b); why != "" {
+		return why
+	}
 	v, ok := k.held[tableField{f.Table, a.Field}]
 	if !ok || v.any {
 		return ""
@@ -303,6 +306,44 @@ func (k *knowledge) sameMatches(f *flow.Flow, a, b flow.Test) string {
 		why = "what more it takes, another flow treats alike"
 	}
 	return why
+}
+
+// sameForVM is sameMatches for the flows of table local that test for the port
+// of a VM. What comes from there has been through table ca, and has the VSID and
+// the MAC of a lookup record of the VM's routing domain.
+func (k *knowledge) sameForVM(f *flow.Flow, a, b flow.Test) string {
+	port, ok := f.Match.Find(flow.InPort)
+	if !ok || flows.TableName(f.Table) != "local" || a.Field != flow.EthDst && a.Field != flow.Reg2 {
+		return ""
+	}
+	from := slices.IndexFunc(k.flows, func(g flow.Flow) bool {
+		return flows.TableName(g.Table) == "classify" && slices.Equal(g.Match, flow.Match{port})
+	})
+	for i := range k.flows {
+		g := &k.flows[i]
+		in, ok := g.Match.Find(flow.Reg0)
+		if flows.TableName(g.Table) != "ca" || !ok || !slices.Contains(k.flows[from].Actions, flow.Set(flow.All(flow.Reg0), in.Value)) {
+			continue
+		}
+		held := make(map[flow.Field]flow.Value)
+		for _, set := range g.Actions {
+			switch {
+			case set.Op == flow.OpSet && set.Dst.Field == flow.Reg2:
+				held[flow.Reg2] = set.Value
+			case set.Op == flow.OpSet && set.Dst.Field == flow.XReg6:
+				held[flow.EthDst] = set.Value
+			}
+		}
+		takes := func(t flow.Test) bool { return held[t.Field].And(t.Mask) == t.Value }
+		others := true
+		for _, t := range f.Match {
+			others = others && (t.Field == flow.InPort || t == a || takes(t))
+		}
+		if len(held) == 2 && others && takes(a) != takes(b) {
+			return ""
+		}
+	}
+	return "no lookup record of the domain has a VSID and a MAC that tell the tests apart"
 }
 
 // doneAlike reports whether there is a flow that does with value x of a field

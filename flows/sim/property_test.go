@@ -57,6 +57,7 @@ var wordFor = map[oracle.Reason]flows.DropReason{
 	oracle.UnknownVSID:    flows.DropUnknownVSID,
 	oracle.TunnelProtocol: flows.DropTunnelProtocol,
 	oracle.NotHere:        flows.DropNotHere,
+	oracle.ToItself:       flows.DropToItself,
 }
 
 // run sends a packet through the network of the compiled flows.
@@ -126,12 +127,6 @@ func differDrop(v *oracle.Verdict, j *sim.Journey) string {
 	last := j.Hops[len(j.Hops)-1]
 	if last.Host != v.Host {
 		return "dropped on host " + last.Host
-	}
-	if v.Reason == oracle.ToItself {
-		if s := last.Result.Skipped; len(s) == 1 && s[0].Reason == sim.SkipInputPort {
-			return ""
-		}
-		return "not dropped at its own port"
 	}
 	if last.Result.End != sim.EndDrop {
 		return "ended without a drop flow: " + last.Result.End.String()

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -47,6 +48,9 @@ func TestMain(m *testing.M) {
 	os.RemoveAll(buildDir)
 	os.Exit(code)
 }
+
+// beds counts the testbeds of this process, for their names.
+var beds atomic.Int64
 
 // bed is a testbed with a policy of its own that a test may edit.
 type bed struct {
@@ -86,7 +90,7 @@ func up(t testing.TB, example string, settings ...string) *bed {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan.Name = fmt.Sprintf("e2e%d", os.Getpid())
+	plan.Name = fmt.Sprintf("e2e%d-%d", os.Getpid(), beds.Add(1))
 	tb, err := testbed.Build(t.Context(), plan, testbed.Options{Root: filepath.Join(root, "s")})
 	if err != nil {
 		t.Fatal(err)
