@@ -486,3 +486,12 @@ func (c *session) tell(tx *Tx) {
 		}
 	}
 }
+
+// Add adds d to c.
+func (c *Counters) Add(d *Counters) {
+	c.Connections += d.Connections
+	c.Requests += d.Requests
+	c.Transactions += d.Transactions
+	c.Failed += d.Failed
+	c.Updates += d.Updates
+}

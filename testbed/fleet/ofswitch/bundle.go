@@ -177,6 +177,13 @@ func (c *conn) commit(b *bundle) (mod []byte, cause, err *Error) {
 	}
 	s.settle(log)
 	s.counters.Bundles++
+	if s.config.Observe != nil {
+		for _, m := range b.mods {
+			if c.mod.decode(m[24:]) == nil {
+				s.config.Observe(c.mod.mod(true))
+			}
+		}
+	}
 	if len(b.mods) > 0 {
 		s.noteWrite(c, len(b.mods))
 	}

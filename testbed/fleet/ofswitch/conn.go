@@ -314,6 +314,9 @@ func (c *conn) flowMod(msg []byte) *Error {
 	}
 	s.settle(log)
 	s.countMod(&c.mod)
+	if s.config.Observe != nil {
+		s.config.Observe(c.mod.mod(false))
+	}
 	s.noteWrite(c, 1)
 	s.notify()
 	return nil
@@ -328,6 +331,7 @@ func (s *Switch) limit() *Error {
 	return nil
 }
 
+// countMod counts a change that takes effect.
 func (s *Switch) countMod(f *flowMod) {
 	switch f.command {
 	case cmdAdd:

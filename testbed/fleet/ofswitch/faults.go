@@ -19,7 +19,7 @@ type Faults struct {
 	RefuseFlow func(Mod) *Error
 }
 
-// Mod is a flow-mod as [Faults.RefuseFlow] sees it.
+// Mod is a flow-mod as [Faults.RefuseFlow] and [Config.Observe] see it.
 type Mod struct {
 	Command  uint8 // OFPFC_: add 0, modify 1, modify-strict 2, delete 3, delete-strict 4
 	Table    uint8
@@ -28,13 +28,17 @@ type Mod struct {
 	InBundle bool
 }
 
+func (f *flowMod) mod(bundled bool) Mod {
+	return Mod{f.command, f.table, f.priority, f.cookie, bundled}
+}
+
 const errorTypeFlowMod = 5
 
 func (f *Faults) refuse(m *flowMod, bundled, committing bool) *Error {
 	if f.RefuseFlow == nil {
 		return nil
 	}
-	e := f.RefuseFlow(Mod{m.command, m.table, m.priority, m.cookie, bundled})
+	e := f.RefuseFlow(m.mod(bundled))
 	if e == nil || bundled && committing != (e.Type == errorTypeFlowMod) {
 		return nil
 	}

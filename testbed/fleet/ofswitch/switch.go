@@ -25,6 +25,10 @@ type Config struct {
 	// FlowLimit is how many flows the switch holds; more are refused with
 	// FLOW_MOD_FAILED/TABLE_FULL. 0: no limit, as Open vSwitch by default.
 	FlowLimit int
+	// Observe, if not nil, is called for every change of flows that has taken
+	// effect, those of a bundle after its commit. The switch is locked
+	// meanwhile, so it must not call it and should do little.
+	Observe func(Mod)
 }
 
 // Switch is one simulated bridge. Its methods are safe for concurrent use.
