@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -141,6 +142,7 @@ func TestOVSDBHost(t *testing.T) {
 		}
 	}
 	with := func(c ovsdb.Config, change func(*ovsdb.Config)) ovsdb.Config { change(&c); return c }
+	listener := fmt.Sprintf("ptcp:%d:127.0.0.1", freePort(t))
 	installed := func(s ovsdb.State) bool { return len(s.Attachments) > 0 && s.Attachments[0].Installed == "7" }
 	ready := func(s ovsdb.State) bool { return s.BridgeReady }
 	for i, step := range []struct {
@@ -154,7 +156,7 @@ func TestOVSDBHost(t *testing.T) {
 			func(s ovsdb.State) bool { return len(s.Attachments) == 1 && s.Attachments[0].OFPort > 0 }},
 		{"mark", func(d *database) error { return d.MarkInstalled(soon(t), map[string]string{"vm1": "7", "gone": "8"}) }, installed},
 		{"another bridge's port", vsctl("add-br br9 -- add-port br9 vm9 -- set interface vm9 type=dummy external_ids:iface-id=z"), ready},
-		{"a listener", ensure(with(flow, func(c *ovsdb.Config) { c.Listener = "ptcp:0:127.0.0.1" })), ready},
+		{"a listener", ensure(with(flow, func(c *ovsdb.Config) { c.Listener = listener })), ready},
 		{"no listener", ensure(flow), ready},
 		{"other names of tables", ensure(with(flow, func(c *ovsdb.Config) { c.TableNames = map[uint8]string{0: "first", 30: "pa"} })), ready},
 		{"ports per VSID", ensure(perVSID), func(s ovsdb.State) bool { return s.TunnelOFPort == 0 && len(s.VSIDPorts) == 2 }},
@@ -193,7 +195,6 @@ func TestOVSDBHost(t *testing.T) {
 				contents[k] += sortedRecords(d.vsctl(t, strings.Fields(columns)...))
 			}
 		}
-		t.Logf("%s: %s, %d octets", step.what, errs[0], len(contents[0]))
 		if errs[0] != errs[1] {
 			t.Errorf("step %d, %s: errors\n%s: %s\n%s: %s", i, step.what, both[0].name, errs[0], both[1].name, errs[1])
 		}
@@ -217,4 +218,15 @@ func sortedRecords(s string) string {
 		}
 	}
 	return strings.Join(records, "\n\n") + "\n\n"
+}
+
+// freePort returns a TCP port that nobody listens on now.
+func freePort(t *testing.T) int {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
 }
