@@ -68,7 +68,7 @@ each VM a namespace on its host's br-int. A testbed needs root.`,
 	cmd.PersistentFlags().StringVar(&c.root, "state-dir", testbed.DefaultStateRoot, "directory that holds the state of testbeds")
 	cmd.PersistentFlags().StringVar(&c.name, "name", "", "the testbed (default: the only one)")
 	cmd.AddCommand(c.up(), c.down(), c.ls(), c.inspect(), c.exec(), c.link(), c.graph(),
-		c.pingall(), c.capture(), c.shell(), c.plug(), c.unplug(), c.move(), c.restart(), c.demo())
+		c.pingall(), c.capture(), c.shell(), c.plug(), c.unplug(), c.move(), c.restart(), c.demo(), c.fleet())
 	return cmd
 }
 
