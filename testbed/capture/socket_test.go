@@ -138,6 +138,19 @@ func TestRunGoesOnAfterTheLinkWasDown(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		// The kernel notices a carrier a little later, and drops until then.
+		for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+			a, err := h.LinkByName("a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if a.Attrs().OperState == netlink.OperUp {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal("the link did not come up again")
+			}
+		}
 		send(t, ns, "a", frame(0x88, 0xb6))
 	})
 }

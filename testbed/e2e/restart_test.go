@@ -128,10 +128,11 @@ func TestTerminatedControllerLeavesForwarding(t *testing.T) {
 // A restart of ovsdb-server costs no packet and changes no flow.
 //
 // ovs-vswitchd itself does not run the userspace datapath until it has found its
-// database again, and about one time in ten a tunnel packet that then comes to
-// translation finds no route yet; it does so without a controller too. What the
-// controller costs would be lost every time: one round without a loss shows that
-// it costs nothing, and up to three rounds may be had for it.
+// database again, and while it then configures everything anew it may translate
+// some flow wrongly for a moment: the same restart loses as much, and as seldom,
+// with no controller running. What the controller costs would be lost every
+// time, so one round without a loss shows that it costs nothing; up to five
+// rounds may be had for it.
 func TestRestartOfOVSDBServer(t *testing.T) {
 	b := up(t, "two-tenants")
 	b.ready()
@@ -155,7 +156,7 @@ func TestRestartOfOVSDBServer(t *testing.T) {
 		if lost == 0 {
 			break
 		}
-		if round == 3 {
+		if round == 5 {
 			t.Error("no round without a loss")
 			break
 		}
