@@ -24,12 +24,6 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const patience = 30 * time.Second
 
-func soon(tb testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(tb.Context(), patience)
-	tb.Cleanup(cancel)
-	return ctx
-}
-
 // start starts a fleet that ends with the test.
 func start(tb testing.TB, o Options) *Fleet {
 	tb.Helper()

@@ -41,7 +41,6 @@ var (
 	errActionType         = standard(2, 0)
 	errActionLen          = standard(2, 1)
 	errActionExperimenter = standard(2, 2)
-	errActionExpType      = standard(2, 3)
 	errActionOutPort      = standard(2, 4)
 	errActionArgument     = standard(2, 5)
 	errActionOutGroup     = standard(2, 9)
