@@ -2,18 +2,32 @@
 
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.7.0
-VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-BENCHTIME   ?= 1x
-COUNT       ?= 5
-FUZZTIME    ?= 30s
-# Root is needed for namespaces and Open vSwitch; -E keeps Go's caches.
-SUDO        := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
+VERSION     ?= $(shell git -c safe.directory='$(CURDIR)' describe --tags --always --dirty 2>/dev/null || echo unknown)
+PKG         ?= ./...
 TESTFLAGS   ?=
+FUZZTIME    ?= 30s
 
-.PHONY: help deps build install demo test unit lint generate bench fuzz clean
+# A user's PATH on Debian lacks the directories of ip and ovs-vswitchd.
+export PATH := $(PATH):/usr/sbin:/sbin
+# A clone that belongs to somebody else, or came without git, builds as well.
+export GOFLAGS := $(strip $(shell $(GO) env GOFLAGS 2>/dev/null) -buildvcs=false)
+
+# Namespaces and Open vSwitch need root, nothing else does: Go compiles as the
+# user, and sudo runs what came of it. Tests that call go have root's own build
+# cache and the user's modules, so that root leaves no file among the user's.
+ifneq ($(shell id -u),0)
+SUDO    := sudo -E env "PATH=$(PATH)" HOME=/root GOCACHE= "GOMODCACHE=$(shell $(GO) env GOMODCACHE 2>/dev/null)"
+AS_ROOT := -exec '$(SUDO)'
+endif
+
+.PHONY: help go deps build install demo test unit lint generate bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "PKG=./flows/... is for one part, TESTFLAGS='-run X' goes to go test, FUZZTIME=10s to its fuzzing."
+
+go:
+	@$(GO) list -m >/dev/null || { echo "Go 1.26 or later is needed, and in PATH: see https://go.dev/dl/" >&2; exit 1; }
 
 deps: ## install with apt-get what is missing of Open vSwitch and the tools
 	@./testbed/deps.sh
@@ -21,37 +35,37 @@ deps: ## install with apt-get what is missing of Open vSwitch and the tools
 build: bin/nvgre-ofctl ## build bin/nvgre-ofctl
 
 .PHONY: bin/nvgre-ofctl
-bin/nvgre-ofctl:
+bin/nvgre-ofctl: go
 	$(GO) build -trimpath -ldflags "-X main.version=$(VERSION)" -o $@ ./cmd/nvgre-ofctl
 
-install: build ## install to /usr/local/bin, with completion for bash
-	$(SUDO) install -D -m 0755 bin/nvgre-ofctl $(DESTDIR)/usr/local/bin/nvgre-ofctl
-	bin/nvgre-ofctl completion bash | $(SUDO) install -D -m 0644 /dev/stdin $(DESTDIR)/usr/share/bash-completion/completions/nvgre-ofctl
+install: build ## install to /usr/local/bin, with completion for bash; DESTDIR=/tmp/x for elsewhere
+	$(if $(DESTDIR),,$(SUDO)) install -D -m 0755 bin/nvgre-ofctl $(DESTDIR)/usr/local/bin/nvgre-ofctl
+	bin/nvgre-ofctl completion bash | $(if $(DESTDIR),,$(SUDO)) install -D -m 0644 /dev/stdin $(DESTDIR)/usr/share/bash-completion/completions/nvgre-ofctl
 
 demo: deps build ## bring up three Open vSwitch hosts and two tenants, show that they talk, tear down
 	$(SUDO) bin/nvgre-ofctl testbed demo -f testbed/examples/two-tenants.yaml
 
 test: deps lint ## everything: lint, then all tests, on real Open vSwitch, with the race detector
-	$(SUDO) $(GO) test -race -timeout 25m $(TESTFLAGS) ./...
+	$(GO) test -race -timeout 25m $(AS_ROOT) $(TESTFLAGS) $(PKG)
 
-unit: ## the tests that need neither root nor Open vSwitch
-	NVGRE_SKIP_OVS=1 $(GO) test -race $(TESTFLAGS) ./...
+unit: go ## the tests that need neither root nor Open vSwitch (but gcc, for the race detector)
+	NVGRE_SKIP_OVS=1 $(GO) test -race $(TESTFLAGS) $(PKG)
 
-lint: ## gofmt, vet, staticcheck
+lint: go ## gofmt, vet, staticcheck
 	@out=$$(gofmt -l .); if [ -n "$$out" ]; then echo "gofmt -w is due for:"; echo "$$out"; exit 1; fi
 	$(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 
-generate: ## write the generated files anew
+generate: go ## write the generated files anew
 	$(GO) generate ./...
 
-bench: deps build ## benchmarks; ratios come from runs in pairs
-	$(SUDO) $(GO) test -run '^$$' -bench . -benchmem -timeout 60m ./...
+bench: deps go ## benchmarks; ratios come from runs in pairs
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(AS_ROOT) $(TESTFLAGS) $(PKG)
 
-fuzz: ## fuzz every decoder for FUZZTIME each
-	@for pkg in $$($(GO) list ./...); do \
-	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
-	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+fuzz: deps go ## fuzz every decoder for FUZZTIME each
+	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$dir/*_test.go); do \
+	    echo "$$dir $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$dir; \
 	  done; \
 	done
 
