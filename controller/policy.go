@@ -8,10 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
@@ -59,79 +56,69 @@ type policyWatcher struct {
 // run reads the file and calls news for each outcome that differs from the one
 // before, until ctx ends.
 func (w *policyWatcher) run(ctx context.Context, news func(policyNews)) error {
-	notify, err := fsnotify.NewWatcher()
-	if err != nil {
-		// Out of inotify instances, most likely: the poll still works.
-		w.log.Warn("the policy file is polled, the system gives no notification of changes", "error", err)
-		notify = &fsnotify.Watcher{}
-	} else {
-		defer notify.Close()
+	dirs := &dirWatch{log: w.log}
+	defer dirs.close()
+	dirs.update(w.file)
+	wait := w.beingWritten()
+	if !wait {
+		w.look(false, news)
 	}
-	w.watchDirs(notify)
-	w.look(false, news)
 
 	poll := time.NewTicker(w.poll)
 	defer poll.Stop()
 	settled := time.NewTimer(0)
 	<-settled.C
 	defer settled.Stop()
+	if wait {
+		settled.Reset(w.settle)
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-w.reload:
 			w.look(true, news)
-		case _, ok := <-notify.Events:
+		case _, ok := <-dirs.events():
 			if !ok {
-				notify = &fsnotify.Watcher{}
+				dirs.close() // the poll makes it anew
 			}
 			// Whatever moves in the directory may be the file in disguise.
 			settled.Reset(w.settle)
-		case err, ok := <-notify.Errors:
+		case err, ok := <-dirs.errors():
 			if ok {
 				w.log.Warn("watching the policy file", "error", err)
+			} else {
+				dirs.close()
 			}
 			settled.Reset(w.settle)
 		case <-settled.C:
-			w.watchDirs(notify)
+			dirs.update(w.file)
+			if w.beingWritten() {
+				settled.Reset(w.settle)
+				continue
+			}
 			w.look(false, news)
 		case <-poll.C:
-			w.watchDirs(notify)
+			dirs.update(w.file)
+			if w.beingWritten() {
+				settled.Reset(w.settle)
+				continue
+			}
 			w.look(false, news)
 		}
 	}
 }
 
-// watchDirs watches the directory of the file and, for each symlink on the way
-// to its contents, that of the target.
-func (w *policyWatcher) watchDirs(notify *fsnotify.Watcher) {
-	if notify.Events == nil {
-		return
+// beingWritten reports whether the file was changed so lately that more may
+// come: the first half of a policy may be a valid policy, and it would take the
+// other half's flows away. A time in the future says nothing.
+func (w *policyWatcher) beingWritten() bool {
+	fi, err := os.Stat(w.file)
+	if err != nil {
+		return false
 	}
-	want := map[string]bool{}
-	at := w.file
-	for range 16 {
-		want[filepath.Dir(at)] = true
-		target, err := os.Readlink(at)
-		if err != nil {
-			break
-		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(filepath.Dir(at), target)
-		}
-		at = target
-	}
-	if real, err := filepath.EvalSymlinks(w.file); err == nil {
-		want[filepath.Dir(real)] = true
-	}
-	for _, dir := range notify.WatchList() {
-		if !want[dir] {
-			_ = notify.Remove(dir) // it may have gone by itself
-		}
-	}
-	for dir := range want {
-		_ = notify.Add(dir) // a directory that is not there yet is polled for
-	}
+	age := time.Since(fi.ModTime())
+	return age >= 0 && age < w.settle
 }
 
 // look reads the file and reports what is new. Where again, also what is not.

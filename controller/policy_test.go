@@ -19,8 +19,13 @@ func smallPolicy(host string) string {
 // watch runs a watcher until the test ends and returns its news.
 func watch(t *testing.T, file string, poll time.Duration, reload <-chan struct{}) <-chan policyNews {
 	t.Helper()
+	return watchSettled(t, file, 10*time.Millisecond, poll, reload)
+}
+
+func watchSettled(t *testing.T, file string, settle, poll time.Duration, reload <-chan struct{}) <-chan policyNews {
+	t.Helper()
 	c := clock{now: time.Now}
-	w := &policyWatcher{file: file, settle: 10 * time.Millisecond, poll: poll, reload: reload, revision: c.next, log: slog.New(slog.DiscardHandler)}
+	w := &policyWatcher{file: file, settle: settle, poll: poll, reload: reload, revision: c.next, log: slog.New(slog.DiscardHandler)}
 	ctx, cancel := context.WithCancel(context.Background())
 	news, done := make(chan policyNews), make(chan struct{})
 	go func() {
@@ -128,6 +133,12 @@ func TestWatcherFollowsSymlinks(t *testing.T) {
 	link("..data/policy.yaml", file)
 	news := watch(t, file, time.Hour, nil)
 	next(t, news, "one", "")
+	for range 20 { // the directory is watched under two names: see dirWatch
+		link("two", filepath.Join(dir, "..data"))
+		next(t, news, "two", "")
+		link("one", filepath.Join(dir, "..data"))
+		next(t, news, "one", "")
+	}
 	link("two", filepath.Join(dir, "..data"))
 	next(t, news, "two", "")
 
@@ -159,6 +170,35 @@ func TestWatcherPolls(t *testing.T) {
 	next(t, news, "new", "")
 	put(t, file, smallPolicy("newer")) // the new directory is watched, too
 	next(t, news, "newer", "")
+}
+
+// A policy that is still being written is let alone, also at the start and by
+// the poll: its first half may be valid.
+func TestWatcherWaitsForTheWriter(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	put(t, file, smallPolicy("half"))
+	news := watchSettled(t, file, 500*time.Millisecond, time.Millisecond, nil)
+	for i := range 5 {
+		select {
+		case n := <-news:
+			t.Fatalf("news of a half-written policy: %+v", n)
+		case <-time.After(30 * time.Millisecond): // a writer that takes its time
+		}
+		put(t, file, smallPolicy("half"+strings.Repeat("x", i)))
+	}
+	put(t, file, smallPolicy("whole"))
+	if n := <-news; n.err != nil {
+		t.Error(n.err)
+	} else if _, ok := n.policy.Host("whole"); !ok {
+		t.Error("the first news is not of the whole policy")
+	}
+	// A time in the future is not waited for.
+	put(t, file, smallPolicy("future"))
+	future := time.Now().Add(time.Hour)
+	if err := os.Chtimes(file, future, future); err != nil {
+		t.Fatal(err)
+	}
+	next(t, news, "future", "")
 }
 
 func TestRevisionsGrowWhateverTheClockDoes(t *testing.T) {

@@ -32,7 +32,7 @@ func (c *Controller) Alive() error {
 func (c *Controller) Status() *admin.Status {
 	s := &admin.Status{
 		Version: c.opts.Version, PID: os.Getpid(), Started: c.started, Settings: c.settings.File,
-		Policy: admin.Policy{File: c.settings.Policy}, Hosts: []admin.Host{}, Attachments: []admin.Attachment{},
+		Policy: admin.Policy{File: c.settings.Policy, Absent: []admin.Absent{}}, Hosts: []admin.Host{}, Attachments: []admin.Attachment{},
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -54,8 +54,44 @@ func (c *Controller) Status() *admin.Status {
 		s.Hosts = append(s.Hosts, c.hostStatus(h))
 		s.Attachments = append(s.Attachments, c.attachmentStatus(h)...)
 	}
+	if c.policy != nil {
+		s.Policy.Unattached, s.Policy.Absent = c.absent()
+	}
 	s.Judge()
 	return s
+}
+
+// mostAbsent is how many absent VMs a status names.
+const mostAbsent = 20
+
+// absent looks for VMs of the policy that no host reports.
+func (c *Controller) absent() (n int, first []admin.Absent) {
+	there := map[string]bool{}
+	for _, h := range c.hosts {
+		for i := range h.state.Attachments {
+			if id := h.state.Attachments[i].IfaceID; !there[id] {
+				if _, ok := c.policy.RecordByIfaceID(id); ok {
+					there[id] = true
+				}
+			}
+		}
+	}
+	first = []admin.Absent{}
+	n = c.policy.NumRecords() - len(there)
+	if n == 0 {
+		return n, first
+	}
+	for r := range c.policy.Records() {
+		if there[r.IfaceID] {
+			continue
+		}
+		d, _ := c.policy.RoutingDomain(r.RDID)
+		first = append(first, admin.Absent{RoutingDomain: d.Name, VM: r.VM, IfaceID: r.IfaceID, Host: r.Host})
+		if len(first) == min(n, mostAbsent) {
+			break
+		}
+	}
+	return n, first
 }
 
 func (c *Controller) hostStatus(h *host) admin.Host {

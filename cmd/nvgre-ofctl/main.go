@@ -22,7 +22,7 @@ func versionOf(version string) string {
 		return version
 	}
 	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
+	if !ok || info.Main.Version == "" || info.Main.Version == "(devel)" {
 		return "unknown"
 	}
 	return info.Main.Version

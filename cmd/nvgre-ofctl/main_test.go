@@ -271,7 +271,8 @@ func TestOperator(t *testing.T) {
 		return s.Healthy && len(s.Attachments) == 2 && s.Attachments[0].Installed && s.Attachments[1].Installed
 	})
 	out, stderr, code := ofctl(t, "status", "--config", config)
-	if code != 0 || !strings.Contains(out, "All is well.") || !strings.Contains(out, "web1") {
+	if code != 0 || !strings.Contains(out, "All is well.") || !strings.Contains(out, "web1") ||
+		!strings.Contains(out, "\nattached to no host of this controller: blue/web2, blue/roam\n") {
 		t.Errorf("status: code %d, %s%s", code, stderr, out)
 	}
 	out, _, _ = ofctl(t, "status", "--config", config, "-o", "json")

@@ -75,6 +75,10 @@ func count[T any](seq func(func(T) bool), what string) string {
 	for range seq {
 		n++
 	}
+	return plural(n, what)
+}
+
+func plural(n int, what string) string {
 	if n != 1 {
 		what += "s"
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -70,8 +71,8 @@ func printStatus(w io.Writer, s *admin.Status) error {
 	if p := s.Policy; p.Revision == 0 {
 		fmt.Fprintf(t, "policy\t%s: none in force\n", p.File)
 	} else {
-		fmt.Fprintf(t, "policy\t%s: revision %d, loaded %s, %d routing domains, %d subnets, %d records\n",
-			p.File, p.Revision, p.Loaded.Local().Format(time.DateTime), p.Domains, p.Subnets, p.Records)
+		fmt.Fprintf(t, "policy\t%s: revision %d, loaded %s, %s, %s, %s\n",
+			p.File, p.Revision, p.Loaded.Local().Format(time.DateTime), plural(p.Domains, "routing domain"), plural(p.Subnets, "subnet"), plural(p.Records, "record"))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -92,11 +93,14 @@ func printStatus(w io.Writer, s *admin.Status) error {
 		fmt.Fprintln(t, "VM\tROUTING DOMAIN\tCA\tVSID\tHOST\tIFACE-ID\tINTERFACE\tPORT\tINSTALLED")
 		for _, a := range s.Attachments {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", cmp.Or(a.VM, "-"), cmp.Or(a.RoutingDomain, "-"), cmp.Or(a.CA, "-"), vsid(a.VSID),
-				a.Host, a.IfaceID, a.Interface, a.OFPort, yes(a.Installed))
+				a.Host, a.IfaceID, a.Interface, a.OFPort, installed(s, &a))
 		}
 		if err := t.Flush(); err != nil {
 			return err
 		}
+	}
+	if s.Policy.Unattached > 0 {
+		fmt.Fprintf(w, "\nattached to no host of this controller: %s\n", absent(&s.Policy))
 	}
 	fmt.Fprintln(w)
 	if s.Healthy {
@@ -123,6 +127,34 @@ func yes(b bool) string {
 		return "yes"
 	}
 	return "NO"
+}
+
+// installed says whether a VM's flows are in place. What was in place before the
+// connection to its switch broke may be there or not.
+func installed(s *admin.Status, a *admin.Attachment) string {
+	for i := range s.Hosts {
+		if h := &s.Hosts[i]; h.Name == a.Host && a.Installed && !h.OpenFlow.Connected {
+			return "unknown"
+		}
+	}
+	return yes(a.Installed)
+}
+
+// absent names VMs that are attached nowhere.
+func absent(p *admin.Policy) string {
+	var names []string
+	for _, a := range p.Absent {
+		text := a.RoutingDomain + "/" + a.VM
+		if a.IfaceID != a.VM {
+			text += " (iface-id " + a.IfaceID + ")"
+		}
+		names = append(names, text)
+	}
+	text := strings.Join(names, ", ")
+	if more := p.Unattached - len(names); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 func vsid(v uint32) string {

@@ -40,9 +40,21 @@ type Policy struct {
 	Domains  int       `json:"routing_domains"`
 	Subnets  int       `json:"subnets"`
 	Records  int       `json:"records"`
+	// Unattached counts the records whose VM no host that has answered reports;
+	// Absent names the first of them.
+	Unattached int      `json:"unattached"`
+	Absent     []Absent `json:"absent"`
 	// Error is why the file as it is now was refused; "" when it is in force.
 	Error   string    `json:"error"`
 	ErrorAt time.Time `json:"error_at"`
+}
+
+// Absent is a VM of the policy that no host of this daemon reports.
+type Absent struct {
+	RoutingDomain string `json:"routing_domain"`
+	VM            string `json:"vm"`
+	IfaceID       string `json:"iface_id"`
+	Host          string `json:"host"` // where the policy puts it; "" where it does not say
 }
 
 // Host is one host that the daemon drives.
@@ -137,10 +149,10 @@ func (s *Status) Judge() {
 		reachable := h.OVSDB.Connected || h.OpenFlow.Connected
 		switch {
 		case h.Waiting:
-			missing("host %s: has not answered yet: %s", h.Name, h.OVSDB.problem())
+			missing("host %s: has not answered yet", h.Name)
 		case h.InSync || !reachable || s.Policy.Revision == 0:
 		case !h.OpenFlow.Connected:
-			missing("host %s: its switch does not answer, its OVSDB does: %s", h.Name, h.OpenFlow.problem())
+			missing("host %s: its switch does not answer, its OVSDB does", h.Name)
 		case h.RevisionWanted == 0:
 			missing("host %s: waiting for hosts to report their attachments", h.Name)
 		default:

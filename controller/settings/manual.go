@@ -43,6 +43,7 @@ hosts:
   - {name: h1, ovsdb: "unix:/run/openvswitch/db.sock", openflow: "unix:/run/openvswitch/br-int.mgmt"}
   - {name: h2, ovsdb: "ssl:192.0.2.2:6640", openflow: "ssl:192.0.2.2:6653", listener: "pssl:6653"}
 ` + "```" + `
+Host h2 is reached over the network: [REMOTE.md](REMOTE.md) says what it needs.
 `)
 	return b.String()
 }
