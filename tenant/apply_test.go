@@ -3,6 +3,8 @@ package tenant_test
 import (
 	"fmt"
 	"maps"
+	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/internal/tenantgen"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/tenanttest"
 )
 
 // model is a policy as a plain map, which needs no rules.
@@ -269,4 +272,60 @@ func checkDiff(t *rapid.T, p, q *tenant.Policy) {
 			}
 		}
 	}
+}
+
+// TestApplyMany puts, moves and deletes records of a larger policy, of which
+// some changes are refused, and compares the outcome with a fresh policy.
+func TestApplyMany(t *testing.T) {
+	for _, flat := range []bool{false, true} {
+		rng := rand.New(rand.NewPCG(1, 2))
+		p := tenanttest.New(t, bigSpec(2000, flat))
+		first, want := p, modelOf(p)
+		keys := slices.SortedFunc(maps.Keys(want), tenant.Key.Compare)
+		refused := 0
+		for i := range 400 {
+			q, changes, problems := applyRandom(rng, p, want, keys, i)
+			if len(problems) > 0 {
+				refused++
+				continue
+			}
+			p, want = q, want.apply(changes)
+		}
+		spec, _ := want.spec(nil)
+		q := tenanttest.New(t, spec)
+		if !p.Equal(q) || !cmp.Equal(dump(p), dump(q)) {
+			t.Error("the policy is not what a fresh one is")
+		}
+		back, problems := p.Apply(slices.Collect(tenant.Diff(p, first)), 1)
+		if len(problems) > 0 || !cmp.Equal(dump(back), dump(first)) {
+			t.Errorf("the way back fails: %v", problems)
+		}
+		t.Logf("flat=%t: %d records, %d of 400 refused", flat, p.NumRecords(), refused)
+		if refused < 10 || refused > 300 {
+			t.Errorf("%d of 400 lists of changes refused, want some of each", refused)
+		}
+	}
+}
+
+// applyRandom applies up to 8 changes of records.
+func applyRandom(rng *rand.Rand, p *tenant.Policy, have model, keys []tenant.Key, i int) (*tenant.Policy, []tenant.Change, []tenant.Problem) {
+	changes := map[tenant.Key]tenant.Change{}
+	for n := range 1 + rng.IntN(8) {
+		k := keys[rng.IntN(len(keys))]
+		r, ok := have[k].(tenant.RecordObject)
+		if !ok {
+			continue
+		}
+		if changes[k] = tenant.Delete(k); rng.IntN(3) > 0 {
+			a := r.CA.Addr().As4()
+			a[3] = byte(rng.IntN(256))
+			r.CA, r.VM = tenant.CAFrom(netip.AddrFrom4(a)), fmt.Sprintf("x%d-%d", i, n)
+			r.MAC = tenant.MAC{6, 4: byte(rng.IntN(8)), 5: byte(rng.IntN(256))}
+			r.Host = fmt.Sprintf("h%d", rng.IntN(1000))
+			changes[r.Key()] = tenant.Put(r)
+		}
+	}
+	all := slices.Collect(maps.Values(changes))
+	q, problems := p.Apply(all, uint64(i))
+	return q, all, problems
 }

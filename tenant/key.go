@@ -132,7 +132,12 @@ func (k Key) String() string {
 	}
 	switch k.kind {
 	case KindRoute:
-		b = append(append(b, '/'), k.prefix.String()...)
+		b = append(b, '/')
+		if k.prefix.IsValid() {
+			b = append(b, k.prefix.String()...)
+		} else {
+			b = append(b, '/') // as many parts as any other
+		}
 		b = strconv.AppendUint(append(b, '/'), uint64(k.metric), 10)
 		fallthrough
 	case KindRecord:
@@ -174,26 +179,44 @@ func ParseKey(s string) (Key, error) {
 	return k, nil
 }
 
-func parseKey(parts []string) (k Key, err error) {
-	form := map[string]struct {
-		kind Kind
-		form string
-	}{
-		"gateway-mac":     {KindGatewayMAC, "gateway-mac"},
-		"hosts":           {KindHost, "hosts/NAME"},
-		"routing-domains": {KindRoutingDomain, "routing-domains/RDID"},
-		"subnets":         {KindSubnet, "subnets/VSID"},
-		"records":         {KindRecord, "records/VSID/CA"},
-		"routes":          {KindRoute, "routes/RDID/PREFIX/LENGTH/METRIC/NEXTHOP"},
+// keyForm returns the kind whose keys begin with that part, and their form.
+func keyForm(first string) (kind Kind, form string) {
+	switch first {
+	case "gateway-mac":
+		return KindGatewayMAC, "gateway-mac"
+	case "hosts":
+		return KindHost, "hosts/NAME"
+	case "routing-domains":
+		return KindRoutingDomain, "routing-domains/RDID"
+	case "subnets":
+		return KindSubnet, "subnets/VSID"
+	case "records":
+		return KindRecord, "records/VSID/CA"
+	case "routes":
+		return KindRoute, "routes/RDID/PREFIX/LENGTH/METRIC/NEXTHOP"
 	}
-	f, ok := form[parts[0]]
-	if !ok {
+	return 0, ""
+}
+
+// SplitPath returns the key and the field in the path of a problem that
+// [Policy.Apply] or [DecodeObject] found. The key is text, because one that
+// cannot be read may be the problem.
+func SplitPath(path string) (key, field string) {
+	parts := strings.Split(path, "/")
+	_, form := keyForm(parts[0])
+	n := min(strings.Count(form, "/")+1, len(parts))
+	return strings.Join(parts[:n], "/"), strings.Join(parts[n:], "/")
+}
+
+func parseKey(parts []string) (k Key, err error) {
+	kind, form := keyForm(parts[0])
+	if kind == 0 {
 		return k, fmt.Errorf("%q is no kind of object: want gateway-mac, hosts, routing-domains, subnets, records or routes", parts[0])
 	}
-	if len(parts) != strings.Count(f.form, "/")+1 {
-		return k, fmt.Errorf("has %d parts: want %s", len(parts), f.form)
+	if len(parts) != strings.Count(form, "/")+1 {
+		return k, fmt.Errorf("has %d parts: want %s", len(parts), form)
 	}
-	k.kind = f.kind
+	k.kind = kind
 	switch k.kind {
 	case KindHost:
 		if k.host, err = url.PathUnescape(parts[1]); err != nil {

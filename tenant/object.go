@@ -4,7 +4,8 @@ import "slices"
 
 // Object is one object of a policy as somebody gave it: of the types below, with
 // nothing in it that another object says. A zero value of a field means that the
-// field was not given.
+// field was not given. Changes and policies share the slices in an object: these
+// must not be modified.
 type Object interface {
 	// Key returns the natural key of the object.
 	Key() Key

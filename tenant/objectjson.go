@@ -58,24 +58,26 @@ func newObject(k Key) (Object, []jsonField) {
 }
 
 func (o *GatewayMAC) fields() []jsonField {
-	return []jsonField{valueField("gateway_mac", &o.MAC, "a MAC such as 02:00:00:00:00:05", ParseMAC)}
+	return []jsonField{valueField("gateway_mac", &o.MAC, wantMAC, ParseMAC)}
 }
 
 func (o *HostObject) fields() []jsonField {
 	return []jsonField{
 		textField("name", &o.Name, "a name").inKey(),
-		listField("provider_addresses", &o.ProviderAddresses, "a list of provider addresses, such as [\"10.99.0.1\"]", ParsePA),
+		listField("provider_addresses", &o.ProviderAddresses, "provider addresses", wantPA, ParsePA),
 		textField("ovsdb", &o.OVSDB, "unix:PATH, tcp:IP:PORT or ssl:IP:PORT"),
 		textField("openflow", &o.OpenFlow, "unix:PATH, tcp:IP:PORT or ssl:IP:PORT"),
 	}
 }
 
 const (
-	wantRDID = "a GUID such as 11111111-2222-3333-4444-000000005001"
-	wantCA   = "a customer address such as 10.0.1.11"
+	wantRDID   = "a GUID such as 11111111-2222-3333-4444-000000005001"
+	wantCA     = "a customer address such as 10.0.1.11"
+	wantMAC    = "a MAC such as 02:00:00:00:00:05"
+	wantPA     = "a provider address such as 10.99.0.1"
+	wantPrefix = "a prefix such as 10.0.1.0/24"
+	wantVSID   = "a number from 4096 to 16777214"
 )
-
-var wantVSID = fmt.Sprintf("a number from %d to %d", MinVSID, MaxVSID)
 
 func (o *RoutingDomainObject) fields() []jsonField {
 	return []jsonField{
@@ -90,8 +92,8 @@ func (o *SubnetObject) fields() []jsonField {
 		numberField("vsid", &o.VSID, wantVSID).inKey(),
 		valueField("rdid", &o.RDID, wantRDID, ParseRDID),
 		textField("name", &o.Name, "a name"),
-		listField("prefixes", &o.Prefixes, "a list of prefixes, such as [\"10.0.1.0/24\"]", ParseCAPrefix),
-		listField("gateways", &o.Gateways, "a list of customer addresses, such as [\"10.0.1.1\"]", ParseCA),
+		listField("prefixes", &o.Prefixes, "prefixes", wantPrefix, ParseCAPrefix),
+		listField("gateways", &o.Gateways, "customer addresses", wantCA, ParseCA),
 	}
 }
 
@@ -100,17 +102,17 @@ func (o *RecordObject) fields() []jsonField {
 		numberField("vsid", &o.VSID, wantVSID).inKey(),
 		valueField("ca", &o.CA, wantCA, ParseCA).inKey(),
 		textField("vm", &o.VM, "the VM's name"),
-		valueField("mac", &o.MAC, "a MAC such as 02:00:00:00:00:05", ParseMAC),
+		valueField("mac", &o.MAC, wantMAC, ParseMAC),
 		textField("iface_id", &o.IfaceID, "the iface-id of the VM's port"),
 		textField("host", &o.Host, "a host's name"),
-		valueField("pa", &o.PA, "a provider address such as 10.99.0.1", ParsePA),
+		valueField("pa", &o.PA, wantPA, ParsePA),
 	}
 }
 
 func (o *RouteObject) fields() []jsonField {
 	return []jsonField{
 		valueField("rdid", &o.RDID, wantRDID, ParseRDID).inKey(),
-		valueField("prefix", &o.Prefix, "a prefix such as 10.0.1.0/24", ParseCAPrefix).inKey(),
+		valueField("prefix", &o.Prefix, wantPrefix, ParseCAPrefix).inKey(),
 		valueField("next_hop", &o.NextHop, wantCA, ParseCA).inKey(),
 		numberField("metric", &o.Metric, "a number from 0 to 4294967295").inKey(),
 	}
@@ -161,7 +163,8 @@ func valueField[T interface {
 		}}
 }
 
-func listField[T fmt.Stringer](name string, p *[]T, want string, parse func(string) (T, error)) jsonField {
+func listField[T fmt.Stringer](name string, p *[]T, of, item string, parse func(string) (T, error)) jsonField {
+	want := "a list of " + of
 	return jsonField{name: name, want: want,
 		append: func(b []byte) []byte {
 			for i, v := range *p {
@@ -181,7 +184,7 @@ func listField[T fmt.Stringer](name string, p *[]T, want string, parse func(stri
 			}
 			*p = make([]T, len(items))
 			for i := range items {
-				readText(items[i], "text, in "+want, &(*p)[i], parse, fmt.Sprintf("[%d]", i), report)
+				readText(items[i], item, &(*p)[i], parse, fmt.Sprintf("[%d]", i), report)
 			}
 		}}
 }

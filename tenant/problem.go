@@ -1,9 +1,10 @@
 package tenant
 
-// Problem is one reason why a [Spec] makes no [Policy].
+// Problem is one reason why a [Spec], or a list of changes, makes no [Policy].
 type Problem struct {
 	// Path names the field in the words of the policy file, for instance
-	// routing_domains[0].subnets[1].records[3].ca.
+	// routing_domains[0].subnets[1].records[3].ca; of changes, by the key of the
+	// object, for instance records/5001/10.0.1.11/ca (see [SplitPath]).
 	Path string
 	// Message says what is wrong and what would be right.
 	Message string
