@@ -26,14 +26,3 @@ func TestWantOne(t *testing.T) {
 		}
 	}
 }
-
-func TestDistance(t *testing.T) {
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{{"", "", 0}, {"h1", "", 2}, {"", "h1", 2}, {"web1", "wbe1", 2}, {"web1", "web2", 1}, {"web1", "eb1", 1}, {"kitten", "sitting", 3}} {
-		if got := distance(c.a, c.b); got != c.want {
-			t.Errorf("from %q to %q: %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/internal/spelling"
 	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb/ovsaddr"
 )
 
@@ -327,7 +328,7 @@ func (l *loader) strayVariables() {
 		if !strings.HasPrefix(name, EnvPrefix) || slices.Contains(known, name) {
 			continue
 		}
-		if near := nearest(name, known); distance(name, near) <= 3 {
+		if near := nearest(name, known); spelling.Distance(name, near) <= 3 {
 			l.s.Warnings = append(l.s.Warnings, fmt.Sprintf("the environment variable %s is no setting; did you mean %s?", name, near))
 		}
 	}
@@ -351,27 +352,5 @@ func FindFile(given string) string {
 
 // nearest returns the name with the smallest edit distance.
 func nearest(name string, names []string) string {
-	return slices.MinFunc(names, func(a, b string) int { return cmp.Compare(distance(name, a), distance(name, b)) })
-}
-
-// distance is the number of single-character edits between two words
-// (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return slices.MinFunc(names, func(a, b string) int { return cmp.Compare(spelling.Distance(name, a), spelling.Distance(name, b)) })
 }
