@@ -20,7 +20,7 @@ SUDO    := sudo -E env "PATH=$(PATH)" HOME=/root GOCACHE= "GOMODCACHE=$(shell $(
 AS_ROOT := -exec '$(SUDO)'
 endif
 
-.PHONY: help go deps build install demo test unit lint generate bench fuzz clean
+.PHONY: help go deps build install demo test soak unit lint generate bench fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +45,14 @@ install: build ## install to /usr/local/bin, with completion for bash; DESTDIR=/
 demo: deps build ## bring up three Open vSwitch hosts and two tenants, show that they talk, tear down
 	$(SUDO) bin/nvgre-ofctl testbed demo -f testbed/examples/two-tenants.yaml
 
+# All are compiled side by side, and run one after the other: several networks at
+# once would leave none of them the time that it is tested for.
 test: deps lint ## everything: lint, then all tests, on real Open vSwitch, with the race detector
-	$(GO) test -race -timeout 25m $(AS_ROOT) $(TESTFLAGS) $(PKG)
+	@echo "compiling the tests"; $(GO) test -race -exec true $(PKG) >/dev/null
+	$(GO) test -race -p 1 -timeout 25m $(AS_ROOT) $(TESTFLAGS) $(PKG)
+
+soak: deps go ## the long forms of the tests that have them
+	NVGRE_SOAK=1 $(GO) test -p 1 -timeout 60m $(AS_ROOT) $(TESTFLAGS) $(PKG)
 
 unit: go ## the tests that need neither root nor Open vSwitch (but gcc, for the race detector)
 	NVGRE_SKIP_OVS=1 $(GO) test -race $(TESTFLAGS) $(PKG)
@@ -60,7 +66,7 @@ generate: go ## write the generated files anew
 	$(GO) generate ./...
 
 bench: deps go ## benchmarks; ratios come from runs in pairs
-	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(AS_ROOT) $(TESTFLAGS) $(PKG)
+	$(GO) test -p 1 -run '^$$' -bench . -benchmem -timeout 60m $(AS_ROOT) $(TESTFLAGS) $(PKG)
 
 fuzz: deps go ## fuzz every decoder for FUZZTIME each
 	@set -e; for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
