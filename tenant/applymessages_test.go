@@ -88,6 +88,9 @@ func TestApplyProblems(t *testing.T) {
 			"records/5001/10.0.1.11/ca: CA 10.0.1.11 is outside the subnet's prefix 10.0.2.128/25: want an address in it (see subnets/5001/prefixes)",
 			"records/5001/10.0.1.12/ca: CA 10.0.1.12 is outside the subnet's prefix 10.0.2.128/25: want an address in it (see subnets/5001/prefixes)",
 			blueRoute + "/next_hop: next hop 10.0.1.20 lies in no subnet of the routing domain: want the CA of a VM in one of them"}},
+		{"subnet that leaves a route behind", []tenant.Change{tenant.Put(tenant.RoutingDomainObject{RDID: tenant.RDID{15: 9}}),
+			with(web, func(o *tenant.SubnetObject) { o.RDID = tenant.RDID{15: 9} })}, []string{
+			blueRoute + "/next_hop: next hop 10.0.1.20 lies in no subnet of the routing domain: want the CA of a VM in one of them"}},
 		{"gateway that a record has", []tenant.Change{with(web, func(o *tenant.SubnetObject) { o.Gateways = []tenant.CA{ca("10.0.1.12")} })}, []string{
 			"records/5001/10.0.1.12/ca: CA 10.0.1.12 is the gateway's: want another address of 10.0.1.0/24"}},
 		{"gateway MAC that records have", []tenant.Change{tenant.Put(tenant.GatewayMAC{MAC: tenant.MAC{2, 5: 2}})}, []string{
@@ -236,4 +239,55 @@ func TestApplyWhileRead(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestApplyOnLink gives a subnet, in three ways, a prefix that a route has.
+func TestApplyOnLink(t *testing.T) {
+	spec := applySpec()
+	spec.RoutingDomains[1].Routes = []tenant.RouteSpec{{Prefix: prefix("10.0.2.0/24"), NextHop: ca("10.0.1.20")}}
+	p := tenanttest.New(t, spec)
+	red := tenant.RDID{15: 6}
+	for name, c := range map[string]tenant.Change{
+		"a new subnet": with(db, func(o *tenant.SubnetObject) { o.VSID, o.RDID = 7000, red }),
+		"another prefix": tenant.Put(tenant.SubnetObject{VSID: 6001, RDID: red,
+			Prefixes: []tenant.CAPrefix{prefix("10.0.1.0/24"), prefix("10.0.2.0/24")}}),
+		"a subnet of another routing domain": with(db, func(o *tenant.SubnetObject) { o.RDID = red }),
+	} {
+		if _, problems := p.Apply([]tenant.Change{c}, 2); len(problems) != 1 ||
+			problems[0].Path != "routes/"+red.String()+"/10.0.2.0/24/0/10.0.1.20/prefix" {
+			t.Errorf("%s: %v", name, problems)
+		}
+	}
+}
+
+// TestSource checks that each object says where it came from, until it is put
+// from elsewhere.
+func TestSource(t *testing.T) {
+	spec := goSpec()
+	at := func(line int) tenant.Position { return tenant.Position{File: "f.yaml", Line: line, Column: 100 + line} }
+	d := &spec.RoutingDomains[0]
+	s := &d.Subnets[0]
+	d.Routes = []tenant.RouteSpec{{Prefix: prefix("0.0.0.0/0"), NextHop: ca("10.0.1.2"), Source: at(5)}}
+	s.Records = append(s.Records, tenant.RecordSpec{VM: "b", CA: ca("10.0.1.3"), MAC: tenant.MAC{2, 5: 2}, Source: tenant.Position{File: "g.yaml", Line: 6, Column: 7}})
+	spec.Hosts[0].Source, d.Source, s.Source, s.Records[0].Source = at(1), at(2), at(3), at(4)
+	p := tenanttest.New(t, spec)
+	h, _ := p.Host("h1")
+	rd, _ := p.RoutingDomain(d.RDID)
+	sub, _ := p.Subnet(5001)
+	a, _ := p.Record(5001, ca("10.0.1.2"))
+	b, _ := p.Record(5001, ca("10.0.1.3"))
+	route := slices.Collect(p.Routes())[0]
+	got := []tenant.Position{h.Source, rd.Source, sub.Source, a.Source, b.Source, route.Source}
+	if want := []tenant.Position{at(1), at(2), at(3), at(4), {File: "g.yaml", Line: 6, Column: 7}, at(5)}; !slices.Equal(got, want) {
+		t.Errorf("sources %v, want %v", got, want)
+	}
+	o, _ := p.Object(tenant.RecordKey(5001, ca("10.0.1.3")))
+	r := o.(tenant.RecordObject)
+	r.MAC[5], r.Source = 9, tenant.Position{}
+	q, _ := p.Apply([]tenant.Change{tenant.Put(r)}, 2)
+	a, _ = q.Record(5001, ca("10.0.1.2"))
+	b, _ = q.Record(5001, ca("10.0.1.3"))
+	if a.Source != at(4) || b.Source != (tenant.Position{}) {
+		t.Errorf("sources %v and %v after a change of the second record", a.Source, b.Source)
+	}
 }

@@ -76,7 +76,7 @@ func TestTree(t *testing.T) {
 			insert := rapid.SampledFrom([]int{0, 30, 50, 90, 100}).Draw(t, "insert")
 			ascending := rapid.Bool().Draw(t, "ascending")
 			next := rng.IntN(keys)
-			for range rapid.SampledFrom([]int{0, 1, 5, 3000}).Draw(t, "edits") {
+			for range rapid.SampledFrom([]int{0, 1, 5, 1500}).Draw(t, "edits") {
 				k := rng.IntN(keys)
 				if ascending {
 					next = (next + 1) % keys
@@ -203,7 +203,7 @@ func TestHash(t *testing.T) {
 		for range rapid.IntRange(1, 4).Draw(t, "versions") {
 			o := &Owner{}
 			insert := rapid.SampledFrom([]int{0, 30, 50, 100}).Draw(t, "insert")
-			for range rapid.SampledFrom([]int{0, 1, 5, 3000}).Draw(t, "edits") {
+			for range rapid.SampledFrom([]int{0, 1, 5, 1500}).Draw(t, "edits") {
 				k := rng.IntN(keys)
 				same := func(i item) bool { return i.key == k }
 				old, had := model[k]
@@ -242,7 +242,7 @@ func TestHash(t *testing.T) {
 // TestInsertAll checks that many values are added as one after the other.
 func TestInsertAll(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.SampledFrom([]int{0, 10, 5_000, 30_000}).Draw(t, "values")
+		n := rapid.SampledFrom([]int{0, 10, 5_000, 10_000}).Draw(t, "values")
 		rng := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
 		seed := rng.Uint64() | 1
 		var all []Hashed[item]
@@ -339,5 +339,59 @@ func BenchmarkHash(b *testing.B) {
 				next.Insert(&Owner{}, hash(n+i), &item{n + i, i}, func(*item) bool { return false })
 			}
 		})
+	}
+}
+
+// TestDeleteMerges checks that a tree that shrinks gives its nodes back.
+func TestDeleteMerges(t *testing.T) {
+	var tree Tree[item]
+	o := &Owner{}
+	const n = 50_000
+	for i := range n {
+		tree.Insert(o, item{i, 0})
+	}
+	for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(n)[n/100:] {
+		tree.Delete(o, at(i))
+	}
+	nodes := 0
+	var count func(n *node[item])
+	count = func(n *node[item]) {
+		nodes++
+		for _, kid := range n.kids {
+			count(kid)
+		}
+	}
+	count(tree.root)
+	if tree.Len() != n/100 || nodes > n/100/4 {
+		t.Errorf("%d nodes hold %d items, want at most %d", nodes, tree.Len(), n/100/4)
+	}
+}
+
+// TestDeleteGathers checks the same of a hash trie.
+func TestDeleteGathers(t *testing.T) {
+	var h Hash[item]
+	o := &Owner{}
+	const n = 50_000
+	hash := func(k int) uint64 { return uint64(k) * 0x9e3779b97f4a7c15 >> 20 }
+	same := func(k int) func(item) bool { return func(i item) bool { return i.key == k } }
+	for i := range n {
+		h.Insert(o, hash(i), item{i, 0}, same(i))
+	}
+	for _, i := range rand.New(rand.NewPCG(1, 1)).Perm(n)[n/100:] {
+		h.Delete(o, hash(i), same(i))
+	}
+	buckets := 0
+	var count func(b *bucket[item])
+	count = func(b *bucket[item]) {
+		buckets++
+		for _, kid := range b.kids {
+			if kid != nil {
+				count(kid)
+			}
+		}
+	}
+	count(h.root)
+	if got := len(values(h)); got != n/100 || buckets > n/100 {
+		t.Errorf("%d buckets hold %d values, want at most %d", buckets, got, n/100)
 	}
 }
