@@ -223,6 +223,11 @@ func (t *Testbed) update(change func(*state)) error {
 	return os.Rename(path+".new", path)
 }
 
+// lockPatience is how long a lock is waited for. Some of it is needed even after
+// the death of its holder: a child that it had just forked keeps the lock until
+// it runs its program.
+const lockPatience = 2 * time.Second
+
 // lock keeps others from building, changing or removing the testbed, and reads
 // what they left. The lock ends with the process at the latest.
 func (t *Testbed) lock() (unlock func(), err error) {
@@ -236,10 +241,17 @@ func (t *Testbed) lock() (unlock func(), err error) {
 			f.Close()
 		}
 	}()
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("another process is building, changing or removing testbed %s: wait for it to end", name)
-	} else if err != nil {
-		return nil, fmt.Errorf("locking %s: %w", t.dir, err)
+	for end := time.Now().Add(lockPatience); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("locking %s: %w", t.dir, err)
+		}
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("another process is building, changing or removing testbed %s: wait for it to end", name)
+		}
 	}
 	ours, err := f.Stat()
 	if err != nil {
