@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 // with anything that talks.
 var standardOnly = map[string][]string{
 	"tenant":            {},
-	"tenant/policyfile": {"go.yaml.in/yaml/v3", "github.com/invopop/jsonschema"},
+	"tenant/policyfile": {"go.yaml.in/yaml/v3"},
 	"flows":             {},
 	"flows/flow":        {},
 }
