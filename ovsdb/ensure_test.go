@@ -153,10 +153,14 @@ func TestPortsOfSomebodyElse(t *testing.T) {
 
 	// An interface inside somebody's bond has no port of its name.
 	vsctl(t, sw, "add-bond", "br-phy", "bond0", "nvgre-5001", "bar", "--", "set", "interface", "nvgre-5001", "type=dummy", "--", "set", "interface", "bar", "type=dummy")
-	err = h.Ensure(t.Context(), Config{PortMode: PortPerVSID, VSIDs: []tenant.VSID{5001}})
-	if !errors.As(err, &notOurs) || notOurs.Kind != "interface" {
-		t.Errorf("a foreign interface nvgre-5001: %v", err)
-	}
+	// Until the host has heard of it, only the database knows and refuses.
+	poll(t, "a foreign interface nvgre-5001 to be told", func() bool {
+		err := h.Ensure(t.Context(), Config{PortMode: PortPerVSID, VSIDs: []tenant.VSID{5001}})
+		if err == nil {
+			t.Fatal("the interface of somebody else was taken")
+		}
+		return errors.As(err, &notOurs) && notOurs.Kind == "interface"
+	})
 }
 
 func TestActiveControllerOfSomebodyElse(t *testing.T) {

@@ -83,7 +83,14 @@ func TestCrashedUpIsRemoved(t *testing.T) {
 		if err := tb.Remove(t.Context(), nil); err != nil {
 			t.Errorf("killed after %d ms (%s): %v", after, phase, err)
 		}
-		if left := leftovers(t, root, name); len(left) > 0 {
+		// Commands that were under way die with their parent, a moment later.
+		var left []string
+		for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			if left = leftovers(t, root, name); len(left) == 0 {
+				break
+			}
+		}
+		if len(left) > 0 {
 			t.Errorf("killed after %d ms (%s), these are left:\n%s", after, phase, strings.Join(left, "\n"))
 		}
 	}

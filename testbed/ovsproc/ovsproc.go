@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -175,6 +176,9 @@ func (s *Switch) run(ctx context.Context, netns, name string, args ...string) (s
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// A daemon that detaches keeps its parent's pipes for a moment.
 	cmd.WaitDelay = 10 * time.Second
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	dieWithParent(cmd)
 	if err := cmd.Run(); err != nil {
 		return stdout.String(), fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(stderr.String()))
 	}
