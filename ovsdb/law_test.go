@@ -70,6 +70,7 @@ func TestTheLastConfigurationCounts(t *testing.T) {
 		vsctl(t, sw, "add-br", "br-phy", "--", "add-port", "br-phy", "eth9", "--", "set", "interface", "eth9", "type=dummy")
 	}
 	foreign()
+	poll(t, "the host to hear of what is foreign", func() bool { return strings.Contains(fmt.Sprint(dump(h)), "eth9") })
 	empty := dump(h)
 	deadline := time.Now().Add(20 * time.Second)
 	rapid.Check(t, func(rt *rapid.T) {

@@ -32,7 +32,7 @@ var buildDir string
 // build builds nvgre-ofctl once for all tests.
 var build = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(buildDir, "nvgre-ofctl")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/nvgre-ofctl/nvgre-ofctl/cmd/nvgre-ofctl").CombinedOutput()
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", path, "github.com/nvgre-ofctl/nvgre-ofctl/cmd/nvgre-ofctl").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w: %s", err, out)
 	}

@@ -3,6 +3,8 @@ package e2e
 import (
 	"strings"
 	"testing"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovstest"
 )
 
 // Everybody reaches whom the policy lets them reach, with the right TTL, and
@@ -35,6 +37,7 @@ func TestMatrix(t *testing.T) {
 
 // The README's demonstration is all as expected.
 func TestDemo(t *testing.T) {
+	ovstest.Require(t)
 	for _, example := range []string{"two-tenants", "hnv-blue-red"} {
 		t.Run(example, func(t *testing.T) {
 			b := &bed{t: t}

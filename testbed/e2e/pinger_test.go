@@ -15,12 +15,13 @@ import (
 // pinger sends echo requests from one VM to another at a steady rate and keeps
 // count of each of them.
 type pinger struct {
-	name string
-	from net.PacketConn
-	to   netip.Addr
-	id   uint16
-	stop chan struct{}
-	wg   sync.WaitGroup
+	name    string
+	from    net.PacketConn
+	to      netip.Addr
+	id      uint16
+	stop    chan struct{}
+	wg      sync.WaitGroup // of both goroutines
+	sending sync.WaitGroup
 
 	mu       sync.Mutex
 	sent     []time.Time
@@ -42,6 +43,7 @@ func startPinger(t testing.TB, name, namespace string, from, to netip.Addr, id u
 		t.Fatal(err)
 	}
 	p.wg.Add(2)
+	p.sending.Add(1)
 	go p.send()
 	go p.receive()
 	t.Cleanup(func() { p.finish(0) })
@@ -50,6 +52,7 @@ func startPinger(t testing.TB, name, namespace string, from, to netip.Addr, id u
 
 func (p *pinger) send() {
 	defer p.wg.Done()
+	defer p.sending.Done()
 	tick := time.NewTicker(pingInterval)
 	defer tick.Stop()
 	for {
@@ -134,6 +137,7 @@ func (p *pinger) halt() {
 // returns the result.
 func (p *pinger) finish(grace time.Duration) pingResult {
 	p.halt()
+	p.sending.Wait()
 	for end := time.Now().Add(grace); time.Now().Before(end) && p.lost() > 0; {
 		time.Sleep(5 * time.Millisecond)
 	}
