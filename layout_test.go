@@ -22,11 +22,12 @@ const module = "github.com/nvgre-ofctl/nvgre-ofctl"
 // The longest entry that fits a package counts. The direction is that of
 // docs/ARCHITECTURE.md: tenant <- flows <- controller <- cmd, ovsdb <- controller.
 var mayImport = map[string][]string{
+	"internal/persist":  {},
 	"internal/spelling": {},
-	"tenant":            {"tenant"},
+	"tenant":            {"tenant", "internal/persist"},
 	"tenant/policyfile": {"tenant", "internal"},
 	"flows/flow":        {},
-	"flows":             {"tenant", "flows"},
+	"flows":             {"tenant", "flows", "internal/persist"},
 	"ovsdb":             {"tenant", "ovsdb"},
 	"ovsdb/ovsaddr":     {},
 

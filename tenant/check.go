@@ -6,7 +6,7 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/internal/persist"
+	"github.com/nvgre-ofctl/nvgre-ofctl/internal/persist"
 )
 
 // checker puts objects into a policy in the making, and reports all that keeps

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/internal/persist"
+	"github.com/nvgre-ofctl/nvgre-ofctl/internal/persist"
 )
 
 // records puts the lookup records of one subnet. It runs for every record of a

@@ -3,7 +3,7 @@ package tenant
 import (
 	"iter"
 
-	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/internal/persist"
+	"github.com/nvgre-ofctl/nvgre-ofctl/internal/persist"
 )
 
 // Equal reports whether p and q hold equal objects, whatever their revisions and

@@ -1,6 +1,6 @@
 package tenant
 
-import "github.com/nvgre-ofctl/nvgre-ofctl/tenant/internal/persist"
+import "github.com/nvgre-ofctl/nvgre-ofctl/internal/persist"
 
 // edit is a policy in the making. It began as a copy of another, which it
 // leaves as it is: what it changes it copies first, once.

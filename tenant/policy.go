@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"iter"
 
-	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/internal/persist"
+	"github.com/nvgre-ofctl/nvgre-ofctl/internal/persist"
 )
 
 // Position is a place in a policy file. Line and Column count from 1; a zero

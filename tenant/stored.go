@@ -7,7 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/internal/persist"
+	"github.com/nvgre-ofctl/nvgre-ofctl/internal/persist"
 )
 
 // The forms in which a policy keeps its objects. Each is immutable once its
