@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"tenant":            {"tenant", "internal/persist"},
 	"tenant/policyfile": {"tenant", "internal"},
 	"flows/flow":        {},
+	"flows/verify":      {"tenant", "flows"},
 	"flows":             {"tenant", "flows", "internal/persist"},
 	"ovsdb":             {"tenant", "ovsdb"},
 	"ovsdb/ovsaddr":     {},
@@ -34,7 +35,12 @@ var mayImport = map[string][]string{
 	"controller":           {"tenant", "flows", "ovsdb", "controller"},
 	"controller/openflow":  {"flows/flow"},
 	"controller/settings":  {"ovsdb/ovsaddr", "internal"},
-	"controller/reconcile": {"flows", "controller/openflow"},
+	"controller/reconcile": {"flows", "controller/openflow", "controller/flowset"},
+	"controller/flowset":   {"flows/flow", "controller/openflow", "internal/persist"},
+	"controller/calc":      {"tenant", "flows", "controller/openflow", "controller/flowset", "internal/persist"},
+	"controller/store":     {"tenant"},
+	"controller/ha":        {},
+	"controller/api":       {"tenant", "internal", "controller/store", "controller/admin"},
 	"controller/admin":     {},
 
 	// The testbed drives the product as a user does: it never reaches into it.
@@ -62,6 +68,8 @@ var forbidden = map[string][]string{
 	"flows/flow":           {"os", "net", "time", "context"},
 	"tenant":               {"os", "net", "time", "context"},
 	"controller/reconcile": {"net", "os"},
+	"controller/calc":      {"os", "net", "time", "context"},
+	"flows/verify":         {"os", "net", "time"},
 }
 
 type pkg struct {
