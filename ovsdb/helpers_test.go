@@ -131,7 +131,7 @@ func addVM(t testing.TB, sw *ovsproc.Switch, bridge, port string, ids ...string)
 // loadSchema reads the installed schema.
 func loadSchema(t testing.TB) ovsdb.DatabaseSchema {
 	t.Helper()
-	f, err := os.Open(ovsproc.Schema)
+	f, err := os.Open(ovstest.Schema(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,6 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/policyfile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/fleet/dbserver"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/fleet/ofswitch"
-	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovstest"
 )
 
@@ -27,12 +26,7 @@ const patience = 30 * time.Second
 // start starts a fleet that ends with the test.
 func start(tb testing.TB, o Options) *Fleet {
 	tb.Helper()
-	if os.Getenv(ovstest.SkipVariable) == "1" {
-		tb.Skipf("%s=1", ovstest.SkipVariable)
-	}
-	if _, err := os.Stat(ovsproc.Schema); err != nil {
-		tb.Fatalf("%v: run `make deps`, or set %s=1 to leave this test out", err, ovstest.SkipVariable)
-	}
+	ovstest.Schema(tb)
 	if o.Dir == "" {
 		dir, err := os.MkdirTemp("", "fleet")
 		if err != nil {
@@ -250,9 +244,7 @@ func TestBadOptions(t *testing.T) {
 // TestEndsWithContext: a fleet ends with its context, also while somebody is
 // connected.
 func TestEndsWithContext(t *testing.T) {
-	if os.Getenv(ovstest.SkipVariable) == "1" {
-		t.Skip()
-	}
+	ovstest.Schema(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	f, err := Start(ctx, Options{Dir: t.TempDir(), Plan: small, TCP: true})
 	if err != nil {

@@ -17,12 +17,29 @@ import (
 // that need root or Open vSwitch.
 const SkipVariable = "NVGRE_SKIP_OVS"
 
-// Require fails the test unless it runs as root and the tools are installed.
-func Require(tb testing.TB, tools ...string) {
+// Schema returns the path of the installed schema of the Open_vSwitch database,
+// for a test that needs neither root nor a switch. It fails the test where there
+// is none.
+func Schema(tb testing.TB) string {
+	tb.Helper()
+	skip(tb)
+	if _, err := os.Stat(ovsproc.Schema); err != nil {
+		tb.Fatalf("this test needs the schema of Open vSwitch's database: %v: run `make deps`, or set %s=1 to leave it out", err, SkipVariable)
+	}
+	return ovsproc.Schema
+}
+
+func skip(tb testing.TB) {
 	tb.Helper()
 	if os.Getenv(SkipVariable) == "1" {
 		tb.Skipf("%s=1", SkipVariable)
 	}
+}
+
+// Require fails the test unless it runs as root and the tools are installed.
+func Require(tb testing.TB, tools ...string) {
+	tb.Helper()
+	skip(tb)
 	if os.Geteuid() != 0 {
 		tb.Fatalf("this test needs root: run it with sudo, or set %s=1 to leave it out", SkipVariable)
 	}

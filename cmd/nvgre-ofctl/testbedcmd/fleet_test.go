@@ -40,9 +40,7 @@ func (w *watched) Write(p []byte) (int, error) {
 // interrupts it, and returns what it printed.
 func runFleet(t *testing.T, lines int, stdin string, args ...string) (out, errOut string, err error) {
 	t.Helper()
-	if os.Getenv(ovstest.SkipVariable) == "1" {
-		t.Skipf("%s=1", ovstest.SkipVariable)
-	}
+	ovstest.Schema(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	o, e := &watched{wake: make(chan struct{}, 1)}, &watched{wake: make(chan struct{}, 1)}

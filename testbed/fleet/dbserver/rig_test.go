@@ -26,12 +26,9 @@ const patience = 30 * time.Second
 // schema reads the schema of the machine's Open vSwitch.
 func schema(tb testing.TB) *Schema {
 	tb.Helper()
-	if os.Getenv(ovstest.SkipVariable) == "1" {
-		tb.Skipf("%s=1", ovstest.SkipVariable)
-	}
-	data, err := os.ReadFile(ovsproc.Schema)
+	data, err := os.ReadFile(ovstest.Schema(tb))
 	if err != nil {
-		tb.Fatalf("%v: run `make deps`, or set %s=1 to leave this test out", err, ovstest.SkipVariable)
+		tb.Fatal(err)
 	}
 	s, err := ReadSchema(data)
 	if err != nil {
