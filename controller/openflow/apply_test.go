@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -48,7 +49,7 @@ func TestRefusedChangeIsNamed(t *testing.T) {
 		}
 		for i, m := range ae.Mods {
 			var e *Error
-			if m.Index != bad[i] || m.Mod.Flow != &flows[bad[i]] || !errors.As(m, &e) || e.Type != 4 || e.Code != 9 || e.Request != "bundle-add" {
+			if m.Index != bad[i] || m.Mod.Flow != enc(&flows[bad[i]]) || !errors.As(m, &e) || e.Type != 4 || e.Code != 9 || e.Request != "bundle-add" {
 				t.Errorf("bad changes %v: named %v", bad, m)
 			}
 			if !strings.Contains(m.Error(), "BAD_MATCH/BAD_PREREQ (4/9)") || !strings.Contains(m.Error(), "nw_dst=0.0.0.1") {
@@ -72,11 +73,11 @@ func TestRefusedChangeIsNamed(t *testing.T) {
 // one that the switch refuses.
 func TestUnencodableChangeIsNamed(t *testing.T) {
 	s := connect(t, bridge(t), Options{})
-	flows := caFlows(10)
-	flows[7].Actions = []flow.Action{{}}
-	err := s.Apply(soon(t), adds(flows))
+	mods := slices.Collect(adds(caFlows(10)))
+	mods[7].Flow = mods[7].Flow[:7]
+	err := s.Apply(soon(t), slices.Values(mods))
 	var m *ModError
-	if !errors.As(err, &m) || m.Index != 7 || !errors.Is(m, errUnknownAction) {
+	if !errors.As(err, &m) || m.Index != 7 || !errors.Is(m, errEncoded) {
 		t.Fatal(err)
 	}
 	if n := len(readAll(t, s)); n != 0 {
@@ -149,14 +150,14 @@ func TestModifyAndDelete(t *testing.T) {
 		mod  Mod
 		want *flow.Flow
 	}{
-		{"modify of nothing", Mod{Op: ModifyStrict, Flow: &g}, nil},
-		{"add", Mod{Op: Add, Flow: &f}, &f},
-		{"modify", Mod{Op: ModifyStrict, Flow: &g}, &g},
-		{"modify of another's", Mod{Op: ModifyStrict, Flow: &other, CookieMask: ^uint64(0)}, &g},
-		{"add in place", Mod{Op: Add, Flow: &other}, &other},
-		{"delete of another's", Mod{Op: DeleteStrict, Flow: &g, CookieMask: ^uint64(0)}, &other},
-		{"delete", Mod{Op: DeleteStrict, Flow: &g}, nil},
-		{"delete of nothing", Mod{Op: DeleteStrict, Flow: &g}, nil},
+		{"modify of nothing", Mod{Op: ModifyStrict, Flow: enc(&g)}, nil},
+		{"add", Mod{Op: Add, Flow: enc(&f)}, &f},
+		{"modify", Mod{Op: ModifyStrict, Flow: enc(&g)}, &g},
+		{"modify of another's", Mod{Op: ModifyStrict, Flow: enc(&other), CookieMask: ^uint64(0)}, &g},
+		{"add in place", Mod{Op: Add, Flow: enc(&other)}, &other},
+		{"delete of another's", Mod{Op: DeleteStrict, Flow: enc(&g), CookieMask: ^uint64(0)}, &other},
+		{"delete", Mod{Op: DeleteStrict, Flow: enc(&g)}, nil},
+		{"delete of nothing", Mod{Op: DeleteStrict, Flow: enc(&g)}, nil},
 	} {
 		if err := s.Apply(soon(t), modsOf(step.mod)); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
@@ -213,7 +214,7 @@ func TestCancelledApply(t *testing.T) {
 				if i == at {
 					cancel()
 				}
-				if !yield(Mod{Op: Add, Flow: &flows[i]}) {
+				if !yield(Mod{Op: Add, Flow: enc(&flows[i])}) {
 					return
 				}
 			}
@@ -295,7 +296,7 @@ func TestConcurrentUse(t *testing.T) {
 				}
 				bad := noPrerequisite(uint16(w))
 				var m *ModError
-				if err := s.Apply(soon(t), modsOf(Mod{Op: Add, Flow: &mine[0]}, Mod{Op: Add, Flow: &bad})); !errors.As(err, &m) || m.Mod.Flow != &bad {
+				if err := s.Apply(soon(t), modsOf(Mod{Op: Add, Flow: enc(&mine[0])}, Mod{Op: Add, Flow: enc(&bad)})); !errors.As(err, &m) || m.Mod.Flow != enc(&bad) {
 					t.Error(err)
 				}
 				if err := s.Apply(soon(t), deletes(mine)); err != nil {

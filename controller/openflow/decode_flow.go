@@ -31,7 +31,25 @@ type Stat struct {
 // Delete returns the Mod that removes exactly this flow, whether or not it
 // could be understood, and only if it still has this cookie.
 func (s *Stat) Delete() Mod {
-	return Mod{Op: DeleteStrict, Flow: &s.Flow, CookieMask: ^uint64(0), RawMatch: s.RawMatch}
+	f := s.Flow
+	f.Actions = nil // a deletion has none
+	if s.RawMatch != nil {
+		f.Match = nil
+	}
+	e, err := Encode(&f)
+	if err != nil {
+		// What was decoded can be encoded; a Stat made by hand may be wrong. The
+		// zero Encoded makes it a refused change.
+		e = ""
+	}
+	return Mod{Op: DeleteStrict, Flow: e, CookieMask: ^uint64(0), RawMatch: s.RawMatch}
+}
+
+// Entry is one flow of a switch as [Session.ReadEncoded] reports it.
+type Entry struct {
+	Octets   []byte        // of an [Encoded], lent until the callback returns; nil where Odd is not
+	Duration time.Duration // since the flow was added
+	Odd      *Stat         // a flow that an Encoded cannot express; it may be kept
 }
 
 // decoder turns wire forms into flows. It keeps scratch space between flows
@@ -39,28 +57,70 @@ func (s *Stat) Delete() Mod {
 type decoder struct {
 	tests   []flow.Test
 	actions []flow.Action
+	stat    Stat
+	entry   Entry
+	octets  []byte
 }
 
 func newDecoder() *decoder { return &decoder{} }
 
-// flowStats calls fn for each flow in the body of one flow-stats reply. A
-// malformed reply is an error; flows before the flaw have been reported.
-func (d *decoder) flowStats(body []byte, fn func(*Stat) error) error {
-	c := cursor{b: body}
-	for c.more() {
+// splitStats calls fn for each entry in the body of one flow-stats reply. A malformed
+// reply is an error; entries before the flaw have been reported.
+func splitStats(body []byte, fn func(raw []byte) error) error {
+	for c := (cursor{b: body}); c.more(); {
 		n := int(cursor{b: c.b}.peek16())
 		raw := c.bytes(n)
 		if c.err != nil || n < flowStatsLen+8 {
 			return fmt.Errorf("openflow: flow-stats reply: an entry of %d octets where %d remain", n, len(c.b))
 		}
+		if err := fn(raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flowStats calls fn for each flow in the body of one flow-stats reply.
+func (d *decoder) flowStats(body []byte, fn func(*Stat) error) error {
+	return splitStats(body, func(raw []byte) error {
 		var s Stat
 		if err := d.flowStat(raw, &s); err != nil {
 			return fmt.Errorf("openflow: flow-stats reply: %w", err)
 		}
-		if err := fn(&s); err != nil {
-			return err
+		return fn(&s)
+	})
+}
+
+// entries is the same without a copy of each flow: what fn is given is lent.
+func (d *decoder) entries(body []byte, fn func(*Entry) error) error {
+	return splitStats(body, func(raw []byte) error {
+		e := &d.entry
+		if err := d.encode(raw, e); err != nil {
+			return fmt.Errorf("openflow: flow-stats reply: %w", err)
 		}
+		return fn(e)
+	})
+}
+
+// encode reads one ofp_flow_stats into e.
+func (d *decoder) encode(raw []byte, e *Entry) error {
+	s := &d.stat
+	rawMatch, why, err := d.parse(raw, s)
+	if err != nil {
+		return err
 	}
+	*e = Entry{Duration: s.Duration}
+	if why == "" {
+		b, err := appendEncoded(d.octets[:0], &s.Flow)
+		if err == nil {
+			d.octets, e.Octets = b, b
+			return nil
+		}
+		why = err.Error()
+	}
+	e.Odd = &Stat{}
+	*e.Odd = *s
+	e.Odd.unknown(why, raw, rawMatch)
 	return nil
 }
 
@@ -73,6 +133,38 @@ const flowStatsLen = 48 // up to its match
 // entry whose frame is broken is an error; what cannot be understood inside
 // becomes Unknown.
 func (d *decoder) flowStat(raw []byte, s *Stat) error {
+	rawMatch, why, err := d.parse(raw, s)
+	switch {
+	case err != nil:
+		return err
+	case why != "":
+		s.unknown(why, raw, rawMatch)
+	default:
+		s.Match, s.Actions = keep(s.Match), keep(s.Actions)
+	}
+	return nil
+}
+
+// unknown makes s a flow that cannot be expressed, with copies of all that
+// belongs to it.
+func (s *Stat) unknown(why string, raw, rawMatch []byte) {
+	s.Match, s.Actions = keep(s.Match), nil
+	s.Unknown, s.RawMatch, s.Raw = why, bytes.Clone(rawMatch), bytes.Clone(raw)
+}
+
+// keep copies what was lent; nothing is nil.
+func keep[S ~[]E, E any](s S) S {
+	if len(s) == 0 {
+		return nil
+	}
+	return slices.Clone(s)
+}
+
+// parse reads one ofp_flow_stats. Match and Actions of s are the decoder's and
+// lent until it is used again, and so is the match's wire form. The text says
+// why the flow cannot be expressed, or is "".
+func (d *decoder) parse(raw []byte, s *Stat) (rawMatch []byte, why string, err error) {
+	*s = Stat{}
 	c := cursor{b: raw}
 	c.skip(2)
 	s.Table = c.u8()
@@ -85,11 +177,11 @@ func (d *decoder) flowStat(raw []byte, s *Stat) error {
 	s.Cookie = c.u64()
 	s.Packets = c.u64()
 	s.Bytes = c.u64()
-	rawMatch := matchBytes(&c)
+	rawMatch = matchBytes(&c)
 	if c.err != nil {
-		return c.err
+		return nil, "", c.err
 	}
-	match, why := d.match(rawMatch)
+	match, why := d.lentMatch(rawMatch)
 	s.Match, s.MatchKnown = match, why == ""
 	if why == "" {
 		s.Actions, why = d.instructions(c.b)
@@ -100,12 +192,8 @@ func (d *decoder) flowStat(raw []byte, s *Stat) error {
 		why = fmt.Sprintf("timeouts: idle %d s, hard %d s", idle, hard)
 	case flags != 0:
 		why = fmt.Sprintf("flags %#x", flags)
-	default:
-		return nil
 	}
-	s.Actions = nil
-	s.Unknown, s.RawMatch, s.Raw = why, bytes.Clone(rawMatch), bytes.Clone(raw)
-	return nil
+	return rawMatch, why, nil
 }
 
 // matchBytes takes an ofp_match with its padding off c.
@@ -125,6 +213,12 @@ func matchBytes(c *cursor) []byte {
 // match reads an ofp_match as matchBytes returns it. The second result says
 // why the match cannot be expressed, or is "".
 func (d *decoder) match(raw []byte) (flow.Match, string) {
+	m, why := d.lentMatch(raw)
+	return keep(m), why
+}
+
+// lentMatch is match without a copy.
+func (d *decoder) lentMatch(raw []byte) (flow.Match, string) {
 	c := cursor{b: raw}
 	if t := c.u16(); t != matchOXM {
 		return nil, fmt.Sprintf("match of type %d", t)
@@ -133,12 +227,19 @@ func (d *decoder) match(raw []byte) (flow.Match, string) {
 	if n < 4 || n > len(raw) {
 		return nil, "match is truncated"
 	}
-	return d.tlvs(raw[4:n])
+	return d.lentTests(raw[4:n])
 }
 
 // tlvs reads a list of OXM fields as a match.
 func (d *decoder) tlvs(raw []byte) (flow.Match, string) {
+	m, why := d.lentTests(raw)
+	return keep(m), why
+}
+
+// lentTests is tlvs without a copy.
+func (d *decoder) lentTests(raw []byte) (flow.Match, string) {
 	d.tests = d.tests[:0]
+	sorted := true
 	for c := (cursor{b: raw}); c.more(); {
 		f, value, mask, why := readOXM(&c)
 		if why != "" {
@@ -150,19 +251,46 @@ func (d *decoder) tlvs(raw []byte) (flow.Match, string) {
 		if value.And(mask) != value {
 			return nil, "match on " + f.String() + " has a value outside its mask"
 		}
+		if n := len(d.tests); n > 0 && d.tests[n-1].Field >= f {
+			sorted = false
+		}
 		d.tests = append(d.tests, flow.Test{Field: f, Value: value, Mask: mask})
 	}
-	tests := flow.Match(d.tests).Canonical()
+	tests := flow.Match(d.tests)
+	if sorted {
+		return tests, ""
+	}
+	tests = tests.Canonical()
 	for i := 1; i < len(tests); i++ {
 		if tests[i].Field == tests[i-1].Field {
 			return nil, "match has " + tests[i].Field.String() + " twice"
 		}
 	}
-	if len(tests) == 0 {
-		return nil, ""
-	}
-	return slices.Clone(tests), ""
+	return tests, ""
 }
+
+// fieldOf returns the field that an OXM header names: [flow.FieldByOXM], but
+// without a search, since each flow read back asks for a dozen.
+func fieldOf(header uint32) (flow.Field, bool) {
+	class := header >> 16
+	if class&^0x8001 != 0 {
+		return 0, false
+	}
+	f := byOXM[class>>15<<1|class&1][header>>9&0x7f]
+	return f - 1, f != 0
+}
+
+// byOXM has, for the classes 0, 1, 0x8000 and 0x8001, each number's field + 1.
+var byOXM = func() (t [4][128]flow.Field) {
+	for i, class := range [...]uint16{0, 1, 0x8000, 0x8001} {
+		for number := range uint8(128) {
+			if f, ok := flow.FieldByOXM(class, number); ok {
+				t[i][number] = f + 1
+			}
+		}
+	}
+	return t
+}()
 
 // readOXM reads one OXM entry. The mask of an exact match is that of the whole
 // field; the value may have bits outside the mask.
@@ -172,7 +300,7 @@ func readOXM(c *cursor) (f flow.Field, value, mask flow.Value, why string) {
 	if c.err != nil {
 		return 0, value, mask, "an OXM field is truncated"
 	}
-	f, ok := flow.FieldByOXM(uint16(header>>16), uint8(header>>9&0x7f))
+	f, ok := fieldOf(header)
 	if !ok {
 		return 0, value, mask, fmt.Sprintf("OXM field %d of class %#x", header>>9&0x7f, header>>16)
 	}
@@ -196,7 +324,7 @@ func readOXM(c *cursor) (f flow.Field, value, mask flow.Value, why string) {
 }
 
 // instructions reads the instructions of a flow: at most one apply-actions and
-// one goto.
+// one goto. What it returns is lent.
 func (d *decoder) instructions(raw []byte) ([]flow.Action, string) {
 	d.actions = d.actions[:0]
 	var applied bool
@@ -217,15 +345,16 @@ func (d *decoder) instructions(raw []byte) ([]flow.Action, string) {
 				return nil, why
 			}
 		case kind == instructionGoto && n == 8:
-			d.actions = append(d.actions, flow.Goto(body.u8()))
+			next := body.u8()
+			if next == noGoto {
+				return nil, "goto table 255"
+			}
+			d.actions = append(d.actions, flow.Goto(next))
 		default:
 			return nil, fmt.Sprintf("instruction %d", kind)
 		}
 	}
-	if len(d.actions) == 0 {
-		return nil, ""
-	}
-	return slices.Clone(d.actions), ""
+	return d.actions, ""
 }
 
 // applied reads a list of actions into the scratch space.
@@ -340,7 +469,7 @@ func readMove(c *cursor, pad int) (flow.Action, string) {
 
 // bitsOf returns the n bits from ofs of the field with an OXM header.
 func bitsOf(header uint32, ofs, n uint16) (flow.Bits, string) {
-	f, ok := flow.FieldByOXM(uint16(header>>16), uint8(header>>9&0x7f))
+	f, ok := fieldOf(header)
 	if !ok || header&0x1ff != uint32(oxms[f].length) {
 		return flow.Bits{}, fmt.Sprintf("OXM header %#08x", header)
 	}

@@ -41,14 +41,14 @@ func (o Op) String() string {
 // Mod is one change of a switch's tables.
 type Mod struct {
 	Op   Op
-	Flow *flow.Flow // must stay unchanged until Apply has returned
+	Flow Encoded // of DeleteStrict only the entry and the cookie count
 
 	// CookieMask restricts ModifyStrict and DeleteStrict to a flow whose cookie
-	// equals Flow.Cookie under it; 0 takes any. It protects the flow of another
+	// equals Flow's under it; 0 takes any. It protects the flow of another
 	// controller that has taken the same place. Add ignores it.
 	CookieMask uint64
 
-	// RawMatch, if not nil, is sent in place of Flow.Match: an ofp_match with
+	// RawMatch, if not nil, is sent in place of Flow's match: an ofp_match with
 	// its padding, as in [Stat.RawMatch], of a flow that the vocabulary of
 	// [flow.Flow] cannot express.
 	RawMatch []byte
@@ -75,7 +75,6 @@ var oxms = func() (t [flow.NumFields]oxm) {
 // The errors of flows that cannot be encoded. They are the caller's mistakes.
 var (
 	errUnknownOp     = errors.New("unknown operation")
-	errNoFlow        = errors.New("no flow")
 	errUnknownField  = errors.New("unknown field")
 	errBadTest       = errors.New("a match's mask is zero or wider than its field, or its value has bits outside the mask")
 	errWideMatch     = errors.New("a match names a 64- or 128-bit register: it must name the 32-bit ones inside")
@@ -114,9 +113,9 @@ func appendBundleAdd(b []byte, xid, bundle uint32, m *Mod) ([]byte, error) {
 // timeouts and flags. On an error it returns b as it was.
 func appendFlowMod(b []byte, xid uint32, m *Mod) ([]byte, error) {
 	start := len(b)
-	f := m.Flow
-	if f == nil {
-		return b, errNoFlow
+	p, ok := m.Flow.parts()
+	if !ok {
+		return b, errEncoded
 	}
 	var command uint8
 	mask := m.CookieMask
@@ -132,26 +131,37 @@ func appendFlowMod(b []byte, xid uint32, m *Mod) ([]byte, error) {
 	}
 	b = append(b, version13, typeFlowMod, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, xid)
-	b = binary.BigEndian.AppendUint64(b, f.Cookie)
+	b = binary.BigEndian.AppendUint64(b, p.cookie)
 	b = binary.BigEndian.AppendUint64(b, mask)
-	b = append(b, f.Table, command, 0, 0, 0, 0)
-	b = binary.BigEndian.AppendUint16(b, f.Priority)
+	b = append(b, m.Flow.Table(), command, 0, 0, 0, 0)
+	b = binary.BigEndian.AppendUint16(b, m.Flow.Priority())
 	b = binary.BigEndian.AppendUint32(b, noBuffer)
 	b = binary.BigEndian.AppendUint32(b, anyPort)
 	b = binary.BigEndian.AppendUint32(b, anyGroup)
 	b = append(b, 0, 0, 0, 0)
 
-	var err error
 	if m.RawMatch != nil {
-		b, err = appendRawMatch(b, m.RawMatch)
+		var err error
+		if b, err = appendRawMatch(b, m.RawMatch); err != nil {
+			return b[:start], err
+		}
 	} else {
-		b, err = appendMatch(b, f.Match)
+		at := len(b)
+		b = append(b, 0, matchOXM)
+		b = binary.BigEndian.AppendUint16(b, uint16(4+len(p.match)))
+		b = pad(append(b, p.match...), at)
 	}
-	if err == nil && m.Op != DeleteStrict {
-		b, err = appendInstructions(b, f.Actions)
-	}
-	if err != nil {
-		return b[:start], err
+	if m.Op != DeleteStrict {
+		// A flow without instructions drops.
+		if p.actions != "" {
+			b = append(b, 0, instructionApply)
+			b = binary.BigEndian.AppendUint16(b, uint16(8+len(p.actions)))
+			b = append(b, 0, 0, 0, 0)
+			b = append(b, p.actions...)
+		}
+		if p.next != noGoto {
+			b = append(b, 0, instructionGoto, 0, 8, p.next, 0, 0, 0)
+		}
 	}
 	n := len(b) - start
 	if n > maxLen {
@@ -166,10 +176,8 @@ var zeros [8]byte
 // pad appends zeros until what follows start is a multiple of 8 octets.
 func pad(b []byte, start int) []byte { return append(b, zeros[:-(len(b)-start)&7]...) }
 
-// appendMatch appends an ofp_match (OpenFlow 1.3.5 section 7.2.3.1).
-func appendMatch(b []byte, m flow.Match) ([]byte, error) {
-	start := len(b)
-	b = append(b, 0, matchOXM, 0, 0)
+// appendTests appends the OXM fields of a match (OpenFlow 1.3.5 section 7.2.3.2).
+func appendTests(b []byte, m flow.Match) ([]byte, error) {
 	for i := range m {
 		t := &m[i]
 		if t.Field >= flow.NumFields {
@@ -192,8 +200,7 @@ func appendMatch(b []byte, m flow.Match) ([]byte, error) {
 			return b, errBadTest
 		}
 	}
-	binary.BigEndian.PutUint16(b[start+2:], uint16(len(b)-start))
-	return pad(b, start), nil
+	return b, nil
 }
 
 // appendRawMatch appends an ofp_match that came from a switch.
@@ -205,39 +212,6 @@ func appendRawMatch(b, raw []byte) ([]byte, error) {
 		return b, errRawMatch
 	}
 	return append(b, raw...), nil
-}
-
-// appendInstructions appends one apply-actions with all actions but the goto,
-// then the goto. A flow without actions has no instructions: it drops.
-func appendInstructions(b []byte, actions []flow.Action) ([]byte, error) {
-	start := len(b)
-	for i := range actions {
-		a := &actions[i]
-		if a.Op == flow.OpGoto {
-			if i != len(actions)-1 {
-				return b, errGotoLast
-			}
-			b = closeApply(b, start)
-			return append(b, 0, instructionGoto, 0, 8, a.Table, 0, 0, 0), nil
-		}
-		if i == 0 {
-			b = append(b, 0, instructionApply, 0, 0, 0, 0, 0, 0)
-		}
-		var err error
-		if b, err = appendAction(b, a); err != nil {
-			return b, err
-		}
-	}
-	return closeApply(b, start), nil
-}
-
-// closeApply writes the length of the apply-actions that began at start, if
-// one did.
-func closeApply(b []byte, start int) []byte {
-	if len(b) > start {
-		binary.BigEndian.PutUint16(b[start+2:], uint16(min(len(b)-start, maxLen)))
-	}
-	return b
 }
 
 // wide reports whether f is a 64- or 128-bit register, which no match names; see
@@ -318,6 +292,8 @@ func appendAction(b []byte, a *flow.Action) ([]byte, error) {
 		b = binary.BigEndian.AppendUint32(b, src.header)
 		b = append(b, 0xff, 0xff, 0, 0, 0, 0, 0, 0)
 		b[start+3] = 24
+	case flow.OpGoto:
+		return b, errGotoLast // the last one is no action here
 	default:
 		return b, errUnknownAction
 	}

@@ -73,7 +73,7 @@ type ModError struct {
 // Error names the change, its flow and why it was refused.
 func (e *ModError) Error() string {
 	what := "no flow"
-	if e.Mod.Flow != nil {
+	if e.Mod.Flow != "" {
 		what = e.Mod.Flow.Text()
 	}
 	if e.Mod.RawMatch != nil {

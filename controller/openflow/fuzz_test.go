@@ -70,10 +70,10 @@ func TestRecordMessages(t *testing.T) {
 		t.Fatal("no error to record")
 	}
 	bad := noPrerequisite(1)
-	if err := s.Apply(soon(t), modsOf(Mod{Op: Add, Flow: &bad})); err == nil {
+	if err := s.Apply(soon(t), modsOf(Mod{Op: Add, Flow: enc(&bad)})); err == nil {
 		t.Fatal("no error to record")
 	}
-	if err := s.Load(soon(t), modsOf(Mod{Op: Add, Flow: &bad})); err == nil {
+	if err := s.Load(soon(t), modsOf(Mod{Op: Add, Flow: enc(&bad)})); err == nil {
 		t.Fatal("no error to record")
 	}
 	if err := s.Apply(soon(t), adds(append(caFlows(3), *benchFlow()))); err != nil {
@@ -232,7 +232,11 @@ func checkStat(d *decoder, s *Stat) error {
 		}
 		return nil
 	}
-	b, err := appendFlowMod(nil, 1, &Mod{Op: Add, Flow: &s.Flow})
+	e, err := Encode(&s.Flow)
+	if err != nil {
+		panic(fmt.Sprintf("cannot encode %s: %v", s.Text(), err))
+	}
+	b, err := appendFlowMod(nil, 1, &Mod{Op: Add, Flow: e})
 	if err != nil {
 		panic(fmt.Sprintf("cannot send %s: %v", s.Text(), err))
 	}

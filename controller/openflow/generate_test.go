@@ -192,11 +192,20 @@ func distinct(flows []flow.Flow) []flow.Flow {
 	return slices.CompactFunc(flows, func(f, g flow.Flow) bool { return f.SameEntry(&g) })
 }
 
+// enc encodes a flow that is known to be good.
+func enc(f *flow.Flow) Encoded {
+	e, err := Encode(f)
+	if err != nil {
+		panic(err)
+	}
+	return e
+}
+
 // adds yields an Add for each flow.
 func adds(flows []flow.Flow) iter.Seq[Mod] {
 	return func(yield func(Mod) bool) {
 		for i := range flows {
-			if !yield(Mod{Op: Add, Flow: &flows[i]}) {
+			if !yield(Mod{Op: Add, Flow: enc(&flows[i])}) {
 				return
 			}
 		}
@@ -207,7 +216,7 @@ func adds(flows []flow.Flow) iter.Seq[Mod] {
 func deletes(flows []flow.Flow) iter.Seq[Mod] {
 	return func(yield func(Mod) bool) {
 		for i := range flows {
-			if !yield(Mod{Op: DeleteStrict, Flow: &flows[i], CookieMask: ^uint64(0)}) {
+			if !yield(Mod{Op: DeleteStrict, Flow: enc(&flows[i]), CookieMask: ^uint64(0)}) {
 				return
 			}
 		}

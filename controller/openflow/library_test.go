@@ -3,6 +3,7 @@ package openflow
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -12,8 +13,17 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 )
 
+// change is a Mod before its flow was encoded.
+type change struct {
+	Op         Op
+	Flow       *flow.Flow
+	CookieMask uint64
+}
+
+func (c *change) mod() *Mod { return &Mod{Op: c.Op, Flow: enc(c.Flow), CookieMask: c.CookieMask} }
+
 // encodeFlowModLib builds by libOpenflow what appendFlowMod builds by hand.
-func encodeFlowModLib(xid uint32, m *Mod) ([]byte, error) {
+func encodeFlowModLib(xid uint32, m *change) ([]byte, error) {
 	f, err := flowModLib(m)
 	if err != nil {
 		return nil, err
@@ -22,7 +32,7 @@ func encodeFlowModLib(xid uint32, m *Mod) ([]byte, error) {
 }
 
 // encodeBundleAddLib is the same for appendBundleAdd.
-func encodeBundleAddLib(xid, bundle uint32, m *Mod) ([]byte, error) {
+func encodeBundleAddLib(xid, bundle uint32, m *change) ([]byte, error) {
 	f, err := flowModLib(m)
 	if err != nil {
 		return nil, err
@@ -32,7 +42,7 @@ func encodeBundleAddLib(xid, bundle uint32, m *Mod) ([]byte, error) {
 	return marshal(xid, &add.Header, add)
 }
 
-func flowModLib(m *Mod) (*of.FlowMod, error) {
+func flowModLib(m *change) (*of.FlowMod, error) {
 	f := of.NewFlowMod()
 	f.Command = map[Op]uint8{Add: of.FC_ADD, ModifyStrict: of.FC_MODIFY_STRICT, DeleteStrict: of.FC_DELETE_STRICT}[m.Op]
 	f.Cookie, f.TableId, f.Priority = m.Flow.Cookie, m.Flow.Table, m.Flow.Priority
@@ -111,7 +121,7 @@ func actionLib(a flow.Action) (of.Action, error) {
 
 // genAny draws any change that can be expressed, whether or not it makes sense
 // to a switch.
-func genAny(t *rapid.T) Mod {
+func genAny(t *rapid.T) change {
 	every := make([]flow.Field, flow.NumFields)
 	var matched []flow.Field
 	for i := range every {
@@ -138,7 +148,7 @@ func genAny(t *rapid.T) Mod {
 			f.Actions[i].Port = rapid.SampledFrom([]uint32{portController, 0, 0xffffffff, 0xfffffffb}).Draw(t, "port")
 		}
 	}
-	return Mod{Op: rapid.SampledFrom([]Op{Add, ModifyStrict, DeleteStrict}).Draw(t, "op"), Flow: &f, CookieMask: rapid.Uint64().Draw(t, "cookie mask")}
+	return change{Op: rapid.SampledFrom([]Op{Add, ModifyStrict, DeleteStrict}).Draw(t, "op"), Flow: &f, CookieMask: rapid.Uint64().Draw(t, "cookie mask")}
 }
 
 // TestEncodingMatchesLibrary: the hand encoder and libOpenflow make the same
@@ -147,7 +157,7 @@ func TestEncodingMatchesLibrary(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := genAny(t)
 		xid := rapid.Uint32().Draw(t, "xid")
-		got, err := appendFlowMod([]byte("before"), xid, &m)
+		got, err := appendFlowMod([]byte("before"), xid, m.mod())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -159,7 +169,7 @@ func TestEncodingMatchesLibrary(t *testing.T) {
 			t.Fatalf("%s %s\nby hand %x\nlibrary %x", m.Op, m.Flow.Text(), got[6:], want)
 		}
 		bundle := rapid.Uint32().Draw(t, "bundle")
-		if got, err = appendBundleAdd(nil, xid, bundle, &m); err != nil {
+		if got, err = appendBundleAdd(nil, xid, bundle, m.mod()); err != nil {
 			t.Fatal(err)
 		}
 		if want, err = encodeBundleAddLib(xid, bundle, &m); err != nil {
@@ -177,7 +187,7 @@ func TestDecodingInvertsEncoding(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := genAny(t)
 		m.Op = Add
-		b, err := appendFlowMod(nil, 1, &m)
+		b, err := appendFlowMod(nil, 1, m.mod())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,6 +197,9 @@ func TestDecodingInvertsEncoding(t *testing.T) {
 		}
 		if s.Unknown != "" || !s.Equal(m.Flow) {
 			t.Fatalf("encoded %s\ndecoded %s\nunknown: %s", m.Flow.Text(), s.Text(), s.Unknown)
+		}
+		if f, err := enc(m.Flow).Decode(); err != nil || !f.Equal(m.Flow) {
+			t.Fatalf("encoded %s\ndecoded %s, %v", m.Flow.Text(), f.Text(), err)
 		}
 	})
 }
@@ -212,28 +225,42 @@ func TestEncodingRefuses(t *testing.T) {
 		long[i] = flow.Output(1)
 	}
 	for name, c := range map[string]struct {
+		flow flow.Flow
+		want error
+	}{
+		"field":           {flow.Flow{Match: flow.Match{{Field: flow.NumFields}}}, errUnknownField},
+		"zero mask":       {flow.Flow{Match: flow.Match{{Field: flow.Reg0}}}, errBadTest},
+		"wide mask":       {flow.Flow{Match: flow.Match{{Field: flow.Reg0, Mask: flow.Ones(33)}}}, errBadTest},
+		"wide register":   {flow.Flow{Match: flow.Match{flow.Exact(flow.XReg6, flow.Uint(3))}}, errWideMatch},
+		"wider register":  {flow.Flow{Match: flow.Match{flow.Exact(flow.XXReg2, flow.Uint(3))}}, errWideMatch},
+		"value over mask": {flow.Flow{Match: flow.Match{{Field: flow.Reg0, Value: flow.Uint(3), Mask: flow.Uint(1)}}}, errBadTest},
+		"value too wide":  {flow.Flow{Match: flow.Match{flow.Exact(flow.ICMPType, flow.Uint(256))}}, errBadTest},
+		"action":          {flow.Flow{Actions: []flow.Action{{}}}, errUnknownAction},
+		"bits":            {flow.Flow{Actions: []flow.Action{flow.Set(flow.Bits{Field: flow.Reg0, Ofs: 1, N: 32}, flow.Value{})}}, errBadBits},
+		"no bits":         {flow.Flow{Actions: []flow.Action{flow.Set(flow.Bits{Field: flow.Reg0}, flow.Value{})}}, errBadBits},
+		"set value":       {flow.Flow{Actions: []flow.Action{flow.Set(flow.Bits{Field: flow.Reg0, N: 2}, flow.Uint(4))}}, errBadValue},
+		"move":            {flow.Flow{Actions: []flow.Action{flow.Move(flow.All(flow.Reg0), flow.All(flow.XReg0))}}, errMoveWidth},
+		"wide output":     {flow.Flow{Actions: []flow.Action{flow.OutputReg(flow.All(flow.XReg0))}}, errBadBits},
+		"goto":            {flow.Flow{Actions: []flow.Action{flow.Goto(1), flow.Output(1)}}, errGotoLast},
+		"long":            {flow.Flow{Actions: long}, errTooLong},
+		"goto 255":        {flow.Flow{Actions: []flow.Action{flow.Goto(255)}}, errGotoNumber},
+		"twice":           {flow.Flow{Match: flow.Match{flow.Exact(flow.Reg0, flow.Uint(1)), flow.Exact(flow.Reg1, flow.Uint(1)), flow.Exact(flow.Reg0, flow.Uint(2))}}, errTwice},
+	} {
+		if e, err := Encode(&c.flow); !errors.Is(err, c.want) || e != "" {
+			t.Errorf("%s: got %q, %v, want %v", name, e, err, c.want)
+		}
+	}
+	good := enc(&flow.Flow{})
+	for name, c := range map[string]struct {
 		mod  Mod
 		want error
 	}{
-		"no flow":         {Mod{Op: Add}, errNoFlow},
-		"no op":           {Mod{Flow: &flow.Flow{}}, errUnknownOp},
-		"field":           {Mod{Op: Add, Flow: &flow.Flow{Match: flow.Match{{Field: flow.NumFields}}}}, errUnknownField},
-		"zero mask":       {Mod{Op: Add, Flow: &flow.Flow{Match: flow.Match{{Field: flow.Reg0}}}}, errBadTest},
-		"wide mask":       {Mod{Op: Add, Flow: &flow.Flow{Match: flow.Match{{Field: flow.Reg0, Mask: flow.Ones(33)}}}}, errBadTest},
-		"wide register":   {Mod{Op: Add, Flow: &flow.Flow{Match: flow.Match{flow.Exact(flow.XReg6, flow.Uint(3))}}}, errWideMatch},
-		"wider register":  {Mod{Op: Add, Flow: &flow.Flow{Match: flow.Match{flow.Exact(flow.XXReg2, flow.Uint(3))}}}, errWideMatch},
-		"value over mask": {Mod{Op: Add, Flow: &flow.Flow{Match: flow.Match{{Field: flow.Reg0, Value: flow.Uint(3), Mask: flow.Uint(1)}}}}, errBadTest},
-		"value too wide":  {Mod{Op: Add, Flow: &flow.Flow{Match: flow.Match{flow.Exact(flow.ICMPType, flow.Uint(256))}}}, errBadTest},
-		"action":          {Mod{Op: Add, Flow: &flow.Flow{Actions: []flow.Action{{}}}}, errUnknownAction},
-		"bits":            {Mod{Op: Add, Flow: &flow.Flow{Actions: []flow.Action{flow.Set(flow.Bits{Field: flow.Reg0, Ofs: 1, N: 32}, flow.Value{})}}}, errBadBits},
-		"no bits":         {Mod{Op: Add, Flow: &flow.Flow{Actions: []flow.Action{flow.Set(flow.Bits{Field: flow.Reg0}, flow.Value{})}}}, errBadBits},
-		"set value":       {Mod{Op: Add, Flow: &flow.Flow{Actions: []flow.Action{flow.Set(flow.Bits{Field: flow.Reg0, N: 2}, flow.Uint(4))}}}, errBadValue},
-		"move":            {Mod{Op: Add, Flow: &flow.Flow{Actions: []flow.Action{flow.Move(flow.All(flow.Reg0), flow.All(flow.XReg0))}}}, errMoveWidth},
-		"wide output":     {Mod{Op: Add, Flow: &flow.Flow{Actions: []flow.Action{flow.OutputReg(flow.All(flow.XReg0))}}}, errBadBits},
-		"goto":            {Mod{Op: Add, Flow: &flow.Flow{Actions: []flow.Action{flow.Goto(1), flow.Output(1)}}}, errGotoLast},
-		"long":            {Mod{Op: Add, Flow: &flow.Flow{Actions: long}}, errTooLong},
-		"raw":             {Mod{Op: DeleteStrict, Flow: &flow.Flow{}, RawMatch: []byte{0, 1, 0, 4, 0, 0, 0}}, errRawMatch},
-		"raw length":      {Mod{Op: DeleteStrict, Flow: &flow.Flow{}, RawMatch: []byte{0, 1, 0, 9, 0, 0, 0, 0}}, errRawMatch},
+		"no flow":        {Mod{Op: Add}, errEncoded},
+		"short":          {Mod{Op: Add, Flow: good[:len(good)-1]}, errEncoded},
+		"match too long": {Mod{Op: Add, Flow: "\x00\x00\x00\xff\xff" + good[5:]}, errEncoded},
+		"no op":          {Mod{Flow: good}, errUnknownOp},
+		"raw":            {Mod{Op: DeleteStrict, Flow: good, RawMatch: []byte{0, 1, 0, 4, 0, 0, 0}}, errRawMatch},
+		"raw length":     {Mod{Op: DeleteStrict, Flow: good, RawMatch: []byte{0, 1, 0, 9, 0, 0, 0, 0}}, errRawMatch},
 	} {
 		if b, err := appendFlowMod([]byte("x"), 1, &c.mod); err != c.want || string(b) != "x" {
 			t.Errorf("%s: got %q, %v, want %v", name, b, err, c.want)
@@ -262,13 +289,22 @@ func benchFlow() *flow.Flow {
 }
 
 func BenchmarkEncodeFlow(b *testing.B) {
-	m := Mod{Op: Add, Flow: benchFlow()}
-	b.Run("hand", func(b *testing.B) {
+	m := change{Op: Add, Flow: benchFlow()}
+	b.Run("encode", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := Encode(m.Flow); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	mod := m.mod()
+	b.Run("send", func(b *testing.B) {
 		b.ReportAllocs()
 		buf := make([]byte, 0, 4096)
 		for b.Loop() {
 			var err error
-			if buf, err = appendBundleAdd(buf[:0], 1, 1, &m); err != nil {
+			if buf, err = appendBundleAdd(buf[:0], 1, 1, mod); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -284,17 +320,27 @@ func BenchmarkEncodeFlow(b *testing.B) {
 }
 
 func BenchmarkDecodeFlow(b *testing.B) {
-	m := Mod{Op: Add, Flow: benchFlow()}
-	mod, err := appendFlowMod(nil, 1, &m)
+	m := change{Op: Add, Flow: benchFlow()}
+	mod, err := appendFlowMod(nil, 1, m.mod())
 	if err != nil {
 		b.Fatal(err)
 	}
 	raw := asStat(m.Flow, mod)
 	d := newDecoder()
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := d.flowStats(raw, func(*Stat) error { return nil }); err != nil {
-			b.Fatal(err)
+	b.Run("flow", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := d.flowStats(raw, func(*Stat) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
+	})
+	b.Run("encoded", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := d.entries(raw, func(*Entry) error { return nil }); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }

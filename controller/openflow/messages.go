@@ -49,11 +49,11 @@ func encodeSetConfig(xid uint32) ([]byte, error) {
 	return marshal(xid, &c.Header, c)
 }
 
-// encodeFlowRequest asks for all flows of all tables with this cookie under
-// this mask (OpenFlow 1.3.5 section 7.3.5.2).
-func encodeFlowRequest(xid uint32, cookie, mask uint64) ([]byte, error) {
+// encodeFlowRequest asks for all flows of a table, or of all, with this cookie
+// under this mask (OpenFlow 1.3.5 section 7.3.5.2).
+func encodeFlowRequest(xid uint32, table uint8, cookie, mask uint64) ([]byte, error) {
 	r := of.NewFlowStatsRequest()
-	r.TableId = anyTable
+	r.TableId = table
 	r.Cookie, r.CookieMask = cookie, mask
 	m := &of.MultipartRequest{Header: of.NewOfp13Header(), Type: of.MultipartType_Flow, Body: r}
 	m.Header.Type = of.Type_MultiPartRequest

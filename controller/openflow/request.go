@@ -155,6 +155,9 @@ func (r *flowReading) message(h header, body []byte) {
 	}
 }
 
+// AllTables stands for every table in [Session.ReadEncoded].
+const AllTables uint8 = anyTable
+
 // ReadFlows calls fn for every flow of the switch whose cookie equals cookie
 // under mask (mask 0: every flow), in the switch's order. It holds a few
 // messages of 64 KiB at a time, however many flows there are. An error of fn
@@ -163,13 +166,27 @@ func (r *flowReading) message(h header, body []byte) {
 // While fn lags behind, the session reads nothing else, so fn must not call
 // the session and should do little. The Stat may be kept.
 func (s *Session) ReadFlows(ctx context.Context, cookie, mask uint64, fn func(*Stat) error) error {
+	d := newDecoder()
+	return s.readFlows(ctx, AllTables, cookie, mask, func(body []byte) error { return d.flowStats(body, fn) })
+}
+
+// ReadEncoded is [Session.ReadFlows] for who wants to compare: it takes flows of
+// one table or of [AllTables], yields their octets and makes no copies of them.
+// The Entry is lent until fn returns.
+func (s *Session) ReadEncoded(ctx context.Context, table uint8, cookie, mask uint64, fn func(*Entry) error) error {
+	d := newDecoder()
+	return s.readFlows(ctx, table, cookie, mask, func(body []byte) error { return d.entries(body, fn) })
+}
+
+// readFlows calls each for the flows in each message of a flow-stats reply.
+func (s *Session) readFlows(ctx context.Context, table uint8, cookie, mask uint64, each func(body []byte) error) error {
 	r := &flowReading{s: s, parts: make(chan answer, parts), last: make(chan struct{}), abandoned: make(chan struct{})}
 	defer close(r.abandoned)
 	s.mu.Lock()
 	xid := s.nextXIDLocked(1)
 	s.pending[xid] = r
 	s.mu.Unlock()
-	b, err := encodeFlowRequest(xid, cookie, mask)
+	b, err := encodeFlowRequest(xid, table, cookie, mask)
 	if err == nil {
 		err = s.send(ctx, kindFlowRequest, b)
 	}
@@ -177,12 +194,11 @@ func (s *Session) ReadFlows(ctx context.Context, cookie, mask uint64, fn func(*S
 		s.forget(xid)
 		return fmt.Errorf("openflow: reading flows: %w", err)
 	}
-	d := newDecoder()
 	for {
 		a, more, err := r.next(ctx)
 		if err == nil && more {
 			if err = a.err; err == nil {
-				if err = d.flowStats(a.body, fn); err == nil {
+				if err = each(a.body); err == nil {
 					continue
 				}
 				return err

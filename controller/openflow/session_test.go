@@ -66,7 +66,7 @@ func TestKilledInBundle(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			if !yield(Mod{Op: Add, Flow: &flows[i]}) {
+			if !yield(Mod{Op: Add, Flow: enc(&flows[i])}) {
 				return
 			}
 		}

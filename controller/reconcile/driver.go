@@ -377,15 +377,16 @@ func (c *connection) refuse(e *openflow.ApplyError, want *Desired) error {
 		if errors.Is(m, openflow.ErrSlave) {
 			return fmt.Errorf("sending changes: %w", m.Err)
 		}
-		if m.Mod.Op != openflow.Add || m.Mod.Flow == nil || isSentinel(m.Mod.Flow) {
+		f, err := m.Mod.Flow.Decode()
+		if m.Mod.Op != openflow.Add || err != nil || isSentinel(&f) {
 			return fmt.Errorf("sending changes: %w", m)
 		}
-		if i, there := find(c.refused, m.Mod.Flow); there {
-			c.refused[i] = *m.Mod.Flow
+		if i, there := find(c.refused, &f); there {
+			c.refused[i] = f
 		} else {
-			c.refused = slices.Insert(c.refused, i, *m.Mod.Flow)
+			c.refused = slices.Insert(c.refused, i, f)
 		}
-		why := Refusal{Owner: ownerOf(want, m.Mod.Flow), Flow: m.Mod.Flow.Text(), Cookie: m.Mod.Flow.Cookie, Error: m.Err.Error()}
+		why := Refusal{Owner: ownerOf(want, &f), Flow: f.Text(), Cookie: f.Cookie, Error: m.Err.Error()}
 		c.why = append(c.why, why)
 		c.d.opts.Log.Error("the switch refused a flow", "owner", why.Owner, "flow", why.Flow, "error", why.Error)
 	}

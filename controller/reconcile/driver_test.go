@@ -87,7 +87,7 @@ func (s *fakeSession) Apply(_ context.Context, mods iter.Seq[openflow.Mod]) erro
 	var refused openflow.ApplyError
 	for i, m := range all {
 		if s.f.refuse != nil && m.Op == openflow.Add {
-			if err := s.f.refuse(m.Flow); err != nil {
+			if err := s.f.refuse(flowOf(m.Flow)); err != nil {
 				refused.Mods = append(refused.Mods, &openflow.ModError{Index: i, Mod: m, Err: err})
 			}
 		}

@@ -116,13 +116,13 @@ func (p *Plan) Mods() iter.Seq[openflow.Mod] {
 		for _, f := range p.Puts {
 			// Add, not modify: it alone can change a cookie, and it heals a flow
 			// that has gone since the read-back.
-			if !yield(openflow.Mod{Op: openflow.Add, Flow: f}) {
+			if !yield(openflow.Mod{Op: openflow.Add, Flow: encoded(f)}) {
 				return
 			}
 		}
 		for _, f := range p.Drops {
 			// The mask spares a foreign flow that has taken the place meanwhile.
-			if !yield(openflow.Mod{Op: openflow.DeleteStrict, Flow: f, CookieMask: flows.CookieMask}) {
+			if !yield(openflow.Mod{Op: openflow.DeleteStrict, Flow: encoded(f), CookieMask: flows.CookieMask}) {
 				return
 			}
 		}
@@ -132,9 +132,18 @@ func (p *Plan) Mods() iter.Seq[openflow.Mod] {
 			}
 		}
 		if p.Sentinel != nil {
-			yield(openflow.Mod{Op: openflow.Add, Flow: p.Sentinel})
+			yield(openflow.Mod{Op: openflow.Add, Flow: encoded(p.Sentinel)})
 		}
 	}
+}
+
+// encoded returns f, or no flow where it cannot be encoded: its change is refused.
+func encoded(f *flow.Flow) openflow.Encoded {
+	e, err := openflow.Encode(f)
+	if err != nil {
+		return ""
+	}
+	return e
 }
 
 // NewPlan returns the changes that lead from have to want. Flows among refused

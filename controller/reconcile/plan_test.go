@@ -18,10 +18,19 @@ import (
 type model map[string]openflow.Stat
 
 func key(m *openflow.Mod) string {
+	f := flowOf(m.Flow)
 	if m.RawMatch != nil {
-		return fmt.Sprintf("%d/%d/raw%x", m.Flow.Table, m.Flow.Priority, m.RawMatch)
+		return fmt.Sprintf("%d/%d/raw%x", f.Table, f.Priority, m.RawMatch)
 	}
-	return keyOf(m.Flow)
+	return keyOf(f)
+}
+
+func flowOf(e openflow.Encoded) *flow.Flow {
+	f, err := e.Decode()
+	if err != nil {
+		panic(err)
+	}
+	return &f
 }
 
 func keyOf(f *flow.Flow) string {
@@ -39,12 +48,12 @@ func (m model) put(s openflow.Stat) {
 func (m model) apply(mod openflow.Mod) {
 	switch mod.Op {
 	case openflow.Add:
-		m[key(&mod)] = openflow.Stat{Flow: *mod.Flow}
+		m[key(&mod)] = openflow.Stat{Flow: *flowOf(mod.Flow)}
 	case openflow.DeleteStrict:
 		for k, s := range m { // RawMatch may name a flow whose match is known, too
 			same := k == key(&mod) || mod.RawMatch != nil && slices.Equal(s.RawMatch, mod.RawMatch) &&
-				s.Table == mod.Flow.Table && s.Priority == mod.Flow.Priority
-			if same && (s.Cookie^mod.Flow.Cookie)&mod.CookieMask == 0 {
+				s.Table == mod.Flow.Table() && s.Priority == mod.Flow.Priority()
+			if same && (s.Cookie^mod.Flow.Cookie())&mod.CookieMask == 0 {
 				delete(m, k)
 			}
 		}
@@ -260,7 +269,7 @@ func TestPlanAddsBeforeItDeletes(t *testing.T) {
 	p := reconcile.NewPlan(&reconcile.Actual{Ours: []flow.Flow{old}}, reconcile.Desired{Revision: 9, Flows: []flow.Flow{wanted}}, nil)
 	var got []string
 	for m := range p.Mods() {
-		got = append(got, fmt.Sprintf("%v %d", m.Op, m.Flow.Priority))
+		got = append(got, fmt.Sprintf("%v %d", m.Op, m.Flow.Priority()))
 	}
 	if want := []string{"add 2", "delete 1", "add 0"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
