@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"hash/maphash"
-	"maps"
 	"runtime"
 	"slices"
 	"time"
@@ -120,7 +119,7 @@ func (c *Controller) place(p flows.Placement, problems []flows.Problem) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.placing = problems
-	if c.compiler != nil && maps.Equal(c.placement, p) {
+	if c.compiler != nil && c.placement.Equal(p) {
 		return
 	}
 	c.placement = p
@@ -130,7 +129,7 @@ func (c *Controller) place(p flows.Placement, problems []flows.Problem) {
 	for r := range c.policy.Records() {
 		if r.Host == "" {
 			// Added up, so that the order does not matter.
-			c.digests[r.RDID] += maphash.String(seed, r.IfaceID+"\x00"+p[r.IfaceID])
+			c.digests[r.RDID] += maphash.String(seed, r.IfaceID+"\x00"+p.Host(r.IfaceID))
 		}
 	}
 }
@@ -161,7 +160,7 @@ func (c *Controller) hostConfig(h *host, as []flows.Attachment) ovsdb.Config {
 func (c *Controller) domainsOf(host string, as []flows.Attachment) []tenant.RDID {
 	var ids []tenant.RDID
 	for _, a := range as {
-		if r, ok := c.policy.RecordByIfaceID(a.IfaceID); ok && cmp.Or(r.Host, c.placement[a.IfaceID]) == host {
+		if r, ok := c.policy.RecordByIfaceID(a.IfaceID); ok && cmp.Or(r.Host, c.placement.Host(a.IfaceID)) == host {
 			ids = append(ids, r.RDID)
 		}
 	}

@@ -62,7 +62,7 @@ func (c *Controller) markInstalled() {
 		now := map[installedKey]bool{}
 		for _, a := range h.state.Attachments {
 			r, ok := c.policy.RecordByIfaceID(a.IfaceID)
-			if !ok || a.Inactive || a.OFPort == 0 || cmp.Or(r.Host, c.placement[a.IfaceID]) != name {
+			if !ok || a.Inactive || a.OFPort == 0 || cmp.Or(r.Host, c.placement.Host(a.IfaceID)) != name {
 				if a.Installed != "" {
 					marks[a.Interface] = ""
 				}

@@ -20,8 +20,9 @@ const (
 	prioCANoIP = 1
 )
 
-func (c *Compiler) caFlows(b *builder, d *domain, s tenant.VirtualSubnet) {
-	in := regDomain.is(uint64(d.number))
+// gatewayFlows makes the flows of the distributed router's addresses in a subnet.
+func (c *Compiler) gatewayFlows(b *builder, number uint32, s tenant.VirtualSubnet) {
+	in := regDomain.is(uint64(number))
 	vsid := regDest.set(flow.Uint(uint64(s.VSID)))
 	var buf [5]flow.Test
 	for _, g := range s.Gateways {
@@ -29,17 +30,20 @@ func (c *Compiler) caFlows(b *builder, d *domain, s tenant.VirtualSubnet) {
 		b.add(&ca, prioCA, subnetOwner(s.VSID).cookie(), b.match(hop...),
 			vsid, regRouter.set(flow.Uint(1)), regHopMAC.set(flow.Uint(c.policy.GatewayMAC().Uint64())), flow.Goto(tableAct))
 	}
-	for r := range c.policy.RecordsOf(s.VSID) {
-		hop := regHop.appendTests(append(buf[:0], in), flow.Mapped(r.CA.Addr()))
-		host := c.hostOf(&r)
-		peer, known := c.peers[host]
-		if !known {
-			b.add(&ca, prioCA, recordOwner(&r).drop(DropUnattached), b.match(hop...))
-			continue
-		}
-		b.add(&ca, prioCA, recordOwner(&r).cookie(), b.match(hop...),
-			vsid, regPeer.set(flow.Uint(uint64(peer))), regHopMAC.set(flow.Uint(r.MAC.Uint64())), flow.Goto(tableAct))
+}
+
+// recordFlows makes the flow of a lookup record.
+func (c *Compiler) recordFlows(b *builder, number uint32, r *tenant.LookupRecord) {
+	var buf [5]flow.Test
+	hop := regHop.appendTests(append(buf[:0], regDomain.is(uint64(number))), flow.Mapped(r.CA.Addr()))
+	peer, known := c.peers.of(c.HostOf(r))
+	if !known {
+		b.add(&ca, prioCA, recordOwner(r).drop(DropUnattached), b.match(hop...))
+		return
 	}
+	b.add(&ca, prioCA, recordOwner(r).cookie(), b.match(hop...),
+		regDest.set(flow.Uint(uint64(r.VSID))), regPeer.set(flow.Uint(uint64(peer))),
+		regHopMAC.set(flow.Uint(r.MAC.Uint64())), flow.Goto(tableAct))
 }
 
 func caMisses(b *builder) {

@@ -39,7 +39,7 @@ func diff(a, b []flow.Flow) (added []string) {
 
 // A change touches the flows that it must and no other.
 func TestChangeIsSmall(t *testing.T) {
-	place := flows.Placement{"db2": "h2"}
+	place := flows.NewPlacement(map[string]string{"db2": "h2"})
 	before := parse(t, "routed.yaml")
 	for _, c := range []struct {
 		name    string
@@ -50,7 +50,7 @@ func TestChangeIsSmall(t *testing.T) {
 	}{
 		{name: "a remote VM moves", changes: []string{"02:b0:00:00:01:12, host: h2", "02:b0:00:00:01:12, host: h3"},
 			gone: []string{"ca"}, come: []string{"ca"}},
-		{name: "an attachment moves", place: flows.Placement{"db2": "h3"},
+		{name: "an attachment moves", place: flows.NewPlacement(map[string]string{"db2": "h3"}),
 			gone: []string{"ca"}, come: []string{"ca"}},
 		{name: "a host's PA is renumbered", changes: []string{"10.99.0.2", "10.99.0.9"},
 			gone: []string{"tunnel-source", "tunnel-source", "pa"}, come: []string{"tunnel-source", "tunnel-source", "pa"}},
@@ -60,15 +60,17 @@ func TestChangeIsSmall(t *testing.T) {
 			gone: []string{"ca"}},
 		{name: "a routing domain without VMs here is added", changes: []string{"  - rdid: 22222222-0000-0000-0000-000000000002",
 			"  - rdid: 00000000-0000-0000-0000-000000000009\n    name: third\n    subnets: [{vsid: 7001, prefixes: [10.0.0.0/8], records: [{vm: x, ca: 10.0.1.11, mac: 02:b0:00:00:01:11, host: h2}]}]\n  - rdid: 22222222-0000-0000-0000-000000000002"}},
-		{name: "a host is added", changes: []string{"  - {name: h2,", "  - {name: h0, provider_addresses: [10.99.0.100]}\n  - {name: h2,"},
-			come: []string{"tunnel-source", "tunnel-source", "pa"}},
+		{name: "a host is added", changes: []string{"  - {name: h2,", "  - {name: h0, provider_addresses: [10.99.0.100]}\n  - {name: h2,"}},
+		{name: "a host gets its first VM of the routing domain", changes: []string{"  - {name: h2,", "  - {name: h0, provider_addresses: [10.99.0.100]}\n  - {name: h2,",
+			"          - {vm: fw,", "          - {vm: new, ca: 10.0.1.77, mac: 02:b0:00:00:01:77, host: h0}\n          - {vm: fw,"},
+			come: []string{"tunnel-source", "tunnel-source", "ca", "pa"}},
 		{name: "a better route appears", changes: []string{"    routes:\n", "    routes:\n      - {prefix: 172.16.0.0/12, next_hop: 10.0.2.99, metric: 0}\n"},
 			gone: []string{"route"}, come: []string{"route"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			after := parse(t, "routed.yaml", c.changes...)
 			to := c.place
-			if to == nil {
+			if to.Len() == 0 {
 				to = place
 			}
 			// The ports of the host stay as they are.
@@ -87,7 +89,7 @@ func TestChangeIsSmall(t *testing.T) {
 // What is shared between hosts is the same to the bit on all of them.
 func TestSharedTablesAreAlikeOnAllHosts(t *testing.T) {
 	p := load(t, "routed.yaml")
-	place := flows.Placement{"db2": "h3", "lost": "h2"}
+	place := flows.NewPlacement(map[string]string{"db2": "h3", "lost": "h2"})
 	shared := func(host string) (fs []flow.Flow) {
 		// Only routing domain shop is on h1 and h3.
 		for _, f := range flows.Compile(p, place, flows.PlannedView(p, place, host)).Flows {
@@ -108,11 +110,11 @@ func TestSharedTablesAreAlikeOnAllHosts(t *testing.T) {
 func TestOnlyWantedDomains(t *testing.T) {
 	p := load(t, "routed.yaml")
 	for host, want := range map[string]int{"h1": 1, "h2": 2} {
-		if got := len(flows.Compile(p, nil, flows.PlannedView(p, nil, host)).Domains); got != want {
+		if got := len(flows.Compile(p, flows.Placement{}, flows.PlannedView(p, flows.Placement{}, host)).Domains); got != want {
 			t.Errorf("%s: %d routing domains, want %d", host, got, want)
 		}
 	}
-	if got := flows.Compile(p, nil, flows.HostView{Name: "h1"}).Domains; len(got) != 0 {
+	if got := flows.Compile(p, flows.Placement{}, flows.HostView{Name: "h1"}).Domains; len(got) != 0 {
 		t.Errorf("a host without VMs holds %v", got)
 	}
 }
@@ -124,7 +126,7 @@ func TestPlace(t *testing.T) {
 		"h2": {{IfaceID: "db2", OFPort: 5}, {IfaceID: "stranger", OFPort: 7}, {IfaceID: "web2", OFPort: 8}},
 		"h1": {{IfaceID: "lost"}},
 	})
-	if at["db2"] != "h2" || at["lost"] != "h1" || len(at) != 2 {
+	if at.Host("db2") != "h2" || at.Host("lost") != "h1" || at.Len() != 2 {
 		t.Errorf("placement %v", at)
 	}
 	var texts []string
@@ -145,7 +147,7 @@ func TestPlace(t *testing.T) {
 // the VM elsewhere, a second port of one VM.
 func TestPortsLeftOut(t *testing.T) {
 	p := load(t, "routed.yaml")
-	res := flows.Compile(p, nil, flows.HostView{Name: "h1", Tunnels: flows.TunnelPorts{Flow: 1}, Attachments: []flows.Attachment{
+	res := flows.Compile(p, flows.Placement{}, flows.HostView{Name: "h1", Tunnels: flows.TunnelPorts{Flow: 1}, Attachments: []flows.Attachment{
 		{IfaceID: "web1", OFPort: 9}, {IfaceID: "web1", OFPort: 8}, {IfaceID: "web2", OFPort: 7}, {IfaceID: "db1"}, {IfaceID: "stranger", OFPort: 3},
 		{IfaceID: "lost", OFPort: 4},
 	}})
@@ -166,7 +168,7 @@ func TestPortsLeftOut(t *testing.T) {
 func TestOwners(t *testing.T) {
 	p := load(t, "routed.yaml")
 	n := flows.NewNamer(p, nil)
-	res := flows.Compile(p, nil, flows.PlannedView(p, nil, "h1"))
+	res := flows.Compile(p, flows.Placement{}, flows.PlannedView(p, flows.Placement{}, "h1"))
 	seen := map[flows.OwnerKind]int{}
 	for _, f := range res.Flows {
 		owners := n.Owners(f.Cookie)

@@ -1,6 +1,9 @@
 package flows
 
-import "github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+import (
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
 
 var classify = Table{
 	ID:      tableClassify,
@@ -18,27 +21,33 @@ const (
 	prioClassifyPort         = 100
 )
 
-func (c *Compiler) classifyFlows(b *builder, h HostView, vms []localVM) {
-	tagged := flow.Masked(flow.VLANTCI, flow.Uint(0x1000), flow.Uint(0x1000))
-	inPort := func(n uint32) flow.Test { return flow.Exact(flow.InPort, flow.Uint(uint64(n))) }
+var isTagged = flow.Masked(flow.VLANTCI, flow.Uint(0x1000), flow.Uint(0x1000))
 
-	tunnel := func(port uint32, o owner) {
-		b.add(&classify, prioClassifyTunnelTagged, o.drop(DropTunnelTagged), b.match(inPort(port), tagged))
-		b.add(&classify, prioClassifyPort, o.cookie(), b.match(inPort(port)), flow.Goto(tableTunnelSource))
+func inPort(n uint32) flow.Test { return flow.Exact(flow.InPort, flow.Uint(uint64(n))) }
+
+// tunnelPortFlows makes the flows of a gre port: of the flow-based one, or of the
+// one that a virtual subnet has.
+func tunnelPortFlows(b *builder, u Unit) {
+	o := tableOwner(tableClassify)
+	if u.vsid != 0 {
+		o = subnetOwner(u.vsid)
 	}
-	for vsid, port := range h.Tunnels.PerVSID {
-		tunnel(port, subnetOwner(vsid))
+	b.add(&classify, prioClassifyTunnelTagged, o.drop(DropTunnelTagged), b.match(inPort(u.port), isTagged))
+	b.add(&classify, prioClassifyPort, o.cookie(), b.match(inPort(u.port)), flow.Goto(tableTunnelSource))
+	if u.vsid == 0 {
+		encapFlow(b, u)
 	}
-	if h.Tunnels.PerVSID == nil && h.Tunnels.Flow != 0 {
-		tunnel(h.Tunnels.Flow, tableOwner(tableClassify))
-	}
-	for _, vm := range vms {
-		r := &vm.record
-		b.add(&classify, prioClassifyPort, recordOwner(r).cookie(), b.match(inPort(vm.port)),
-			regDomain.set(flow.Uint(uint64(c.domains[r.RDID].number))),
-			regSource.set(flow.Uint(uint64(r.VSID))),
-			flow.Goto(tablePortSecurity))
-	}
-	b.add(&classify, prioClassifyTagged, tableOwner(tableClassify).drop(DropVMTagged), b.match(tagged))
+}
+
+// classifyFlow makes the flow of a VM's port.
+func classifyFlow(b *builder, number uint32, r *tenant.LookupRecord, port uint32) {
+	b.add(&classify, prioClassifyPort, recordOwner(r).cookie(), b.match(inPort(port)),
+		regDomain.set(flow.Uint(uint64(number))),
+		regSource.set(flow.Uint(uint64(r.VSID))),
+		flow.Goto(tablePortSecurity))
+}
+
+func classifyMisses(b *builder) {
+	b.add(&classify, prioClassifyTagged, tableOwner(tableClassify).drop(DropVMTagged), b.match(isTagged))
 	b.miss(&classify, DropUnknownPort)
 }

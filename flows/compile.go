@@ -2,7 +2,7 @@ package flows
 
 import (
 	"cmp"
-	"fmt"
+	"iter"
 	"maps"
 	"slices"
 	"sync"
@@ -10,10 +10,6 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
-
-// Placement says on which host the VM of a lookup record is, by iface-id, for
-// the records that leave it to where their attachment appears.
-type Placement map[string]string
 
 // Attachment is a VM's port on a host.
 type Attachment struct {
@@ -35,6 +31,9 @@ type HostView struct {
 	Name        string
 	Tunnels     TunnelPorts
 	Attachments []Attachment
+	// Hold has routing domains that the host holds although it may have no VM
+	// of them any more. Those that the policy lacks do not count.
+	Hold []tenant.RDID
 }
 
 // Problem is something that keeps part of a policy from being carried out on a
@@ -63,293 +62,199 @@ func Compile(p *tenant.Policy, at Placement, h HostView) *Result {
 	return NewCompiler(p, at).Host(h)
 }
 
-// Compiler compiles one policy for any number of hosts. What a routing domain
-// is the same on all hosts, and is compiled when the first of them needs it.
-// Its methods may be called by many goroutines.
+// Compiler compiles one policy with the places of its VMs. What it says of a
+// [Unit] depends on nothing else. It does not change; its methods may be called
+// by many goroutines.
 type Compiler struct {
 	policy  *tenant.Policy
 	at      Placement
-	domains map[tenant.RDID]*domain
-	peers   map[string]uint32 // number of each host
+	domains numbers[tenant.RDID]
+	peers   numbers[string]
+
+	mu     sync.Mutex
+	blocks map[tenant.RDID]*block // what Host has asked for
 }
 
-// domain is a routing domain's part of the tables that are alike on all hosts.
-type domain struct {
-	number uint32
+// block is a routing domain's part of the tables that are alike on all hosts.
+type block struct {
 	once   sync.Once
-	block  []flow.Flow
+	flows  []flow.Flow
+	peers  map[string]bool // the hosts that have VMs of the domain
 	faults []Problem
 }
 
-// NewCompiler returns a compiler for a policy and the places of its VMs. The
-// placement must not change any more.
+// NewCompiler returns a compiler for a policy and the places of its VMs.
 func NewCompiler(p *tenant.Policy, at Placement) *Compiler {
-	nums := newNumbers(p)
-	c := &Compiler{policy: p, at: at, domains: make(map[tenant.RDID]*domain, len(nums.domains)), peers: nums.peers}
-	for id, n := range nums.domains {
-		c.domains[id] = &domain{number: n}
-	}
-	return c
+	none := &Compiler{policy: tenant.Empty()}
+	none.domains.hash = func(id tenant.RDID) uint32 { return uint32(hash(id[:])) }
+	none.peers.hash = func(name string) uint32 { return uint32(hash([]byte(name))) }
+	return none.Next(p, at)
 }
 
-// numbers are what stands for routing domains and hosts in registers: 32 bits
-// that depend on their identifiers alone, so that a new object leaves the
-// numbers of the others as they are. Where two hashes collide, the object that
-// comes first in the policy keeps the number.
-type numbers struct {
-	domains map[tenant.RDID]uint32
-	peers   map[string]uint32
+// Next returns the compiler of the policy and the placement that follow c's. It
+// looks at little more than what has changed.
+func (c *Compiler) Next(p *tenant.Policy, at Placement) *Compiler {
+	var domainsGone, domainsCome []tenant.RDID
+	var hostsGone, hostsCome []string
+	for d := range tenant.Diff(c.policy, p) {
+		k := d.Key()
+		if k.Kind() > tenant.KindRoutingDomain {
+			break
+		}
+		switch k.Kind() {
+		case tenant.KindHost:
+			note(k.Host(), d.IsDelete(), &c.peers, &hostsGone, &hostsCome)
+		case tenant.KindRoutingDomain:
+			note(k.RDID(), d.IsDelete(), &c.domains, &domainsGone, &domainsCome)
+		}
+	}
+	return &Compiler{
+		policy: p, at: at,
+		domains: c.domains.next(domainsGone, domainsCome, func() iter.Seq[tenant.RDID] {
+			return each(p.RoutingDomains(), func(d tenant.RoutingDomain) tenant.RDID { return d.RDID })
+		}),
+		peers: c.peers.next(hostsGone, hostsCome, func() iter.Seq[string] {
+			return each(p.Hosts(), func(h tenant.Host) string { return h.Name })
+		}),
+		blocks: make(map[tenant.RDID]*block),
+	}
 }
 
-func newNumbers(p *tenant.Policy) numbers {
-	n := numbers{make(map[tenant.RDID]uint32), make(map[string]uint32)}
-	taken := map[uint32]bool{0: true}
-	for d := range p.RoutingDomains() {
-		n.domains[d.RDID] = number(taken, d.RDID[:])
+// note adds k to those that have gone or come; a change of one is neither.
+func note[K comparable](k K, deleted bool, have *numbers[K], gone, come *[]K) {
+	if deleted {
+		*gone = append(*gone, k)
+	} else if _, there := have.of(k); !there {
+		*come = append(*come, k)
 	}
-	taken = map[uint32]bool{0: true}
-	for h := range p.Hosts() {
-		n.peers[h.Name] = number(taken, []byte(h.Name))
-	}
-	return n
 }
 
-func number(taken map[uint32]bool, key []byte) uint32 {
-	i := uint32(hash(key))
-	for taken[i] {
-		i++
+func each[T, V any](all iter.Seq[T], of func(T) V) iter.Seq[V] {
+	return func(yield func(V) bool) {
+		for v := range all {
+			if !yield(of(v)) {
+				return
+			}
+		}
 	}
-	taken[i] = true
-	return i
 }
 
-// hostOf returns the host that a record's VM is on; "" where nobody knows.
-func (c *Compiler) hostOf(r *tenant.LookupRecord) string {
+// Policy returns the policy that c compiles.
+func (c *Compiler) Policy() *tenant.Policy { return c.policy }
+
+// Placement returns where c takes the VMs to be.
+func (c *Compiler) Placement() Placement { return c.at }
+
+// HostOf returns the host that a record's VM is on; "" where nobody knows.
+func (c *Compiler) HostOf(r *tenant.LookupRecord) string {
 	if r.Host != "" {
 		return r.Host
 	}
-	return c.at[r.IfaceID]
+	return c.at.Host(r.IfaceID)
 }
 
-// local is a VM that is attached to the host being compiled.
-type localVM struct {
-	record tenant.LookupRecord
-	port   uint32
-}
-
-// Host returns the flows of one host.
+// Host returns the flows of one host: those of all its units.
 func (c *Compiler) Host(h HostView) *Result {
-	res := &Result{}
 	b := &builder{host: h.Name}
-	self, ok := c.policy.Host(h.Name)
-	if !ok {
-		b.problem("", "the policy has no host %s: its switch gets drop flows only", h.Name)
+	if _, ok := c.policy.Host(h.Name); !ok {
+		b.problem("", "%s", UnknownHost(h.Name))
 	}
 	vms := c.localVMs(b, h)
-	var ids []tenant.RDID
-	for _, vm := range vms {
-		ids = append(ids, vm.record.RDID)
+	ids := c.domainsOf(vms, h.Hold)
+	for u := range c.hostUnits(h, vms, ids) {
+		c.make(b, u)
 	}
-	slices.SortFunc(ids, func(x, y tenant.RDID) int { return slices.Compare(x[:], y[:]) })
-	ids = slices.Compact(ids)
-
-	c.classifyFlows(b, h, vms)
-	c.tunnelSourceFlows(b, self)
-	tunnelVSIDMisses(b)
-	c.portSecurityFlows(b, vms)
-	routeMisses(b)
-	caMisses(b)
-	c.actFlows(b)
-	c.paFlows(b, self)
-	c.encapFlows(b, h.Tunnels, ids)
-	localFlows(b, vms)
-	outputFlows(b)
-
 	sortFlows(b.flows)
 	blocks := [][]flow.Flow{b.flows}
 	problems := b.problems
 	for _, id := range ids {
 		d := c.block(id)
-		blocks = append(blocks, d.block)
+		blocks = append(blocks, d.flows)
 		problems = append(problems, d.faults...)
 	}
-	res.Domains, res.Problems = ids, problems
+	res := &Result{Domains: ids, Problems: problems}
 	res.Flows, res.Conflicts = merge(blocks)
 	return res
 }
 
+// UnknownHost says what is wrong where the policy has no such host.
+func UnknownHost(name string) string {
+	return "the policy has no host " + name + ": its switch gets drop flows only"
+}
+
 // block compiles what a routing domain is the same on all hosts.
-func (c *Compiler) block(id tenant.RDID) *domain {
-	d := c.domains[id]
+func (c *Compiler) block(id tenant.RDID) *block {
+	c.mu.Lock()
+	d := c.blocks[id]
+	if d == nil {
+		d = &block{peers: make(map[string]bool)}
+		c.blocks[id] = d
+	}
+	c.mu.Unlock()
 	d.once.Do(func() {
 		b := &builder{}
-		for s := range c.policy.SubnetsOf(id) {
-			c.tunnelVSIDFlows(b, d, s)
-			c.routeFlows(b, d, s)
-			c.caFlows(b, d, s)
+		for u := range c.each(b, id) {
+			if u.u.kind == UnitRecord {
+				d.peers[c.HostOf(u.record)] = true
+			}
 		}
-		c.customerRouteFlows(b, d, id)
 		sortFlows(b.flows)
-		d.block, d.faults = b.flows, b.problems
+		d.flows, d.faults = b.flows, b.problems
 	})
 	return d
 }
 
-// localVMs returns the VMs that are attached to h and belong there, by port.
-func (c *Compiler) localVMs(b *builder, h HostView) []localVM {
-	var vms []localVM
-	seen := make(map[string]bool)
+// localVMs returns the units of the VMs that are attached to h and belong there.
+func (c *Compiler) localVMs(b *builder, h HostView) []Unit {
+	var vms []Unit
+	seen := make(map[string]int)
 	// Of two ports with one iface-id the lower number counts.
 	for _, a := range slices.SortedFunc(slices.Values(h.Attachments), func(x, y Attachment) int {
 		return cmp.Compare(x.OFPort, y.OFPort)
 	}) {
 		r, ok := c.policy.RecordByIfaceID(a.IfaceID)
-		if !ok || a.OFPort == 0 || a.OFPort > flow.PortMax || c.hostOf(&r) != h.Name {
+		if !ok || !usable(a.OFPort) || c.HostOf(&r) != h.Name {
 			continue // Place reports these
 		}
-		if seen[a.IfaceID] {
-			b.problem(a.IfaceID, "two ports of host %s have iface-id %s: the one with the lower OpenFlow number is used; remove the other", h.Name, a.IfaceID)
-			continue
+		if seen[a.IfaceID]++; seen[a.IfaceID] == 2 {
+			b.problem(a.IfaceID, "%s", TwoPorts(h.Name, a.IfaceID))
 		}
-		seen[a.IfaceID] = true
-		vms = append(vms, localVM{r, a.OFPort})
+		if seen[a.IfaceID] == 1 {
+			vms = append(vms, VMUnit(h.Name, a.IfaceID, a.OFPort))
+		}
 	}
 	return vms
 }
 
-// order compares flows as merge wants them.
-func order(f, g *flow.Flow) int {
-	return cmp.Or(flow.Compare(f, g), cmp.Compare(f.Cookie, g.Cookie))
+// TwoPorts says what is wrong where a host has two ports of one VM.
+func TwoPorts(host, iface string) string {
+	return "two ports of host " + host + " have iface-id " + iface + ": the one with the lower OpenFlow number is used; remove the other"
 }
 
-func sortFlows(fs []flow.Flow) {
-	slices.SortFunc(fs, func(f, g flow.Flow) int { return order(&f, &g) })
-}
+// usable reports whether a port's number is that of a real port.
+func usable(port uint32) bool { return port != 0 && port <= flow.PortMax }
 
-// merge puts sorted blocks of flows together and keeps one of each entry.
-func merge(blocks [][]flow.Flow) (kept []flow.Flow, conflicts []Conflict) {
-	n := 0
-	for _, b := range blocks {
-		n += len(b)
+// domainsOf returns the routing domains of VMs and of hold, by RDID.
+func (c *Compiler) domainsOf(vms []Unit, hold []tenant.RDID) (ids []tenant.RDID) {
+	for _, vm := range vms {
+		r, _ := c.policy.RecordByIfaceID(vm.name)
+		ids = append(ids, r.RDID)
 	}
-	kept = make([]flow.Flow, 0, n)
-	for len(blocks) > 1 {
-		// Pairwise, so that many small routing domains cost n log n too.
-		half := blocks[:0:0]
-		for i := 0; i+1 < len(blocks); i += 2 {
-			half = append(half, mergeTwo(blocks[i], blocks[i+1]))
-		}
-		if len(blocks)%2 == 1 {
-			half = append(half, blocks[len(blocks)-1])
-		}
-		blocks = half
-	}
-	for i := range blocks[0] {
-		f := &blocks[0][i]
-		if n := len(kept); n > 0 && kept[n-1].SameEntry(f) {
-			if !kept[n-1].Equal(f) {
-				conflicts = append(conflicts, Conflict{kept[n-1], *f})
-			}
-			continue
-		}
-		kept = append(kept, *f)
-	}
-	return kept, conflicts
-}
-
-func mergeTwo(a, b []flow.Flow) []flow.Flow {
-	out := make([]flow.Flow, 0, len(a)+len(b))
-	for len(a) > 0 && len(b) > 0 {
-		if order(&a[0], &b[0]) <= 0 {
-			out, a = append(out, a[0]), a[1:]
-		} else {
-			out, b = append(out, b[0]), b[1:]
+	for _, id := range hold {
+		if _, ok := c.domains.of(id); ok {
+			ids = append(ids, id)
 		}
 	}
-	return append(append(out, a...), b...)
+	slices.SortFunc(ids, tenant.RDID.Compare)
+	return slices.Compact(ids)
 }
 
-// builder collects flows.
-type builder struct {
-	host     string
-	flows    []flow.Flow
-	problems []Problem
-	tests    []flow.Test   // the rest of a chunk that matches are cut from
-	actions  []flow.Action // likewise
-}
-
-const chunk = 1024
-
-func (b *builder) problem(iface, format string, args ...any) {
-	b.problems = append(b.problems, Problem{b.host, iface, fmt.Sprintf(format, args...)})
-}
-
-// match returns the tests as a canonical match.
-func (b *builder) match(tests ...flow.Test) flow.Match {
-	if len(b.tests) < len(tests) {
-		b.tests = make([]flow.Test, chunk)
+// peersOf returns the other hosts that have VMs of some routing domains, by name.
+func (c *Compiler) peersOf(host string, ids []tenant.RDID) []string {
+	all := make(map[string]bool)
+	for _, id := range ids {
+		maps.Copy(all, c.block(id).peers)
 	}
-	m := flow.Match(b.tests[:len(tests):len(tests)])
-	b.tests = b.tests[len(tests):]
-	copy(m, tests)
-	return m.Canonical()
-}
-
-// add adds a flow. One that its table's declaration does not allow is a fault
-// of the compiler: it is left out, so that the packets meet a drop flow, and
-// reported.
-func (b *builder) add(t *Table, priority uint16, cookie uint64, m flow.Match, actions ...flow.Action) {
-	if len(b.actions) < len(actions) {
-		b.actions = make([]flow.Action, chunk)
-	}
-	as := b.actions[:len(actions):len(actions)]
-	b.actions = b.actions[len(actions):]
-	copy(as, actions)
-	f := flow.Flow{Table: t.ID, Priority: priority, Cookie: cookie, Match: m, Actions: as}
-	if err := tableRules[t.ID].check(&f); err != nil {
-		b.problem("", "internal error, please report it: %v; flow left out: %s", err, f.Text())
-		return
-	}
-	b.flows = append(b.flows, f)
-}
-
-// miss adds the flow that takes what no other flow of the table does.
-func (b *builder) miss(t *Table, r DropReason) {
-	b.add(t, 0, tableOwner(t.ID).drop(r), nil)
-}
-
-// EtherTypes and IP protocols that the pipeline tells apart.
-var (
-	isIPv4 = flow.Exact(flow.EthType, flow.Uint(0x0800))
-	isARP  = flow.Exact(flow.EthType, flow.Uint(0x0806))
-	isICMP = flow.Exact(flow.IPProto, flow.Uint(1))
-)
-
-// Place works out where the VMs are whose records name neither host nor PA, and
-// reports attachments that fit no record or the wrong one. Where two hosts have
-// an attachment of one such VM, as in a live migration, the host that stands
-// first by name has it.
-func Place(p *tenant.Policy, attachments map[string][]Attachment) (Placement, []Problem) {
-	at := make(Placement)
-	var problems []Problem
-	for _, host := range slices.Sorted(maps.Keys(attachments)) {
-		for _, a := range attachments[host] {
-			r, ok := p.RecordByIfaceID(a.IfaceID)
-			report := func(format string, args ...any) {
-				problems = append(problems, Problem{host, a.IfaceID, fmt.Sprintf(format, args...)})
-			}
-			switch {
-			case !ok:
-				report("no lookup record has iface-id %s: add a record, or correct the iface-id", a.IfaceID)
-			case r.Host != "" && r.Host != host:
-				report("VM %s is attached to host %s, but its lookup record puts it on %s: move the VM or change the record", r.VM, host, r.Host)
-			case r.Host == host:
-			case at[a.IfaceID] == "":
-				at[a.IfaceID] = host
-			case at[a.IfaceID] != host:
-				report("VM %s is attached to hosts %s and %s: %s has it; remove the other attachment, or name the host in the lookup record", r.VM, at[a.IfaceID], host, at[a.IfaceID])
-			}
-		}
-	}
-	return at, problems
+	delete(all, host)
+	return slices.Sorted(maps.Keys(all))
 }

@@ -38,7 +38,7 @@ var dropTexts = [dropReasons]struct{ name, text string }{
 	DropUnknownPort:     {"unknown-port", "the packet came in by a port that is no attachment of a lookup record on this host"},
 	DropVMTagged:        {"vm-tagged", "the VM sent an 802.1Q tagged frame"},
 	DropTunnelTagged:    {"tunnel-tagged", "the inner frame carries an 802.1Q tag (RFC 7637 section 3.3 forbids it)"},
-	DropUnknownPA:       {"unknown-pa", "the outer source is no provider address of a host in the policy, or the outer destination is none of this host"},
+	DropUnknownPA:       {"unknown-pa", "the outer source is no provider address of a host that shares a routing domain with this one, or the outer destination is none of this host"},
 	DropUnknownVSID:     {"unknown-vsid", "the GRE key names a virtual subnet of no routing domain that has a VM on this host"},
 	DropTunnelMulticast: {"tunnel-multicast", "the inner frame is broadcast or multicast, and the subnet has neither"},
 	DropTunnelProtocol:  {"tunnel-protocol", "the inner frame is not IPv4"},

@@ -1,9 +1,6 @@
 package flows
 
-import (
-	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
-	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
-)
+import "github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 
 var encap = Table{
 	ID:      tableEncap,
@@ -17,23 +14,16 @@ var encap = Table{
 
 const prioEncap = 100
 
-func (c *Compiler) encapFlows(b *builder, t TunnelPorts, ids []tenant.RDID) {
-	// A packet's own tun_id survives in bits that nothing overwrites.
-	clear := flow.Set(flow.All(flow.TunID), flow.Uint(0))
-	key := flow.Move(flow.Bits{Field: regDest.Bits.Field, Ofs: 0, N: 24}, flow.Bits{Field: flow.TunID, Ofs: 8, N: 24})
-	if t.PerVSID == nil {
-		if t.Flow != 0 {
-			b.add(&encap, prioEncap, tableOwner(tableEncap).cookie(), nil, clear, key, flow.Output(t.Flow))
-		}
-	} else {
-		for _, id := range ids {
-			for s := range c.policy.SubnetsOf(id) {
-				if port := t.PerVSID[s.VSID]; port != 0 {
-					b.add(&encap, prioEncap, subnetOwner(s.VSID).cookie(), b.match(regDest.is(uint64(s.VSID))),
-						clear, key, flow.Output(port))
-				}
-			}
-		}
+// encapFlow makes the way out by a gre port: for all virtual subnets, or for the
+// one whose port it is.
+func encapFlow(b *builder, u Unit) {
+	o, to := tableOwner(tableEncap), flow.Match(nil)
+	if u.vsid != 0 {
+		o, to = subnetOwner(u.vsid), b.match(regDest.is(uint64(u.vsid)))
 	}
-	b.miss(&encap, DropNoTunnel)
+	b.add(&encap, prioEncap, o.cookie(), to,
+		// A packet's own tun_id survives in bits that nothing overwrites.
+		flow.Set(flow.All(flow.TunID), flow.Uint(0)),
+		flow.Move(flow.Bits{Field: regDest.Bits.Field, Ofs: 0, N: 24}, flow.Bits{Field: flow.TunID, Ofs: 8, N: 24}),
+		flow.Output(u.port))
 }

@@ -26,8 +26,8 @@ type scenario struct {
 var scenarios = []scenario{
 	{name: "hnv-host1", policy: "hnv-blue-red.yaml", host: "host1"},
 	{name: "hnv-host2", policy: "hnv-blue-red.yaml", host: "host2"},
-	{name: "routed-h1", policy: "routed.yaml", host: "h1", place: flows.Placement{"db2": "h2"}},
-	{name: "routed-h2", policy: "routed.yaml", host: "h2", place: flows.Placement{"db2": "h2"}},
+	{name: "routed-h1", policy: "routed.yaml", host: "h1", place: flows.NewPlacement(map[string]string{"db2": "h2"})},
+	{name: "routed-h2", policy: "routed.yaml", host: "h2", place: flows.NewPlacement(map[string]string{"db2": "h2"})},
 	{name: "routed-h3-idle", policy: "routed.yaml", host: "h3", view: func(v *flows.HostView) { v.Attachments = nil }},
 	{name: "routed-h1-per-vsid", policy: "routed.yaml", host: "h1", view: func(v *flows.HostView) {
 		v.Tunnels = flows.TunnelPorts{PerVSID: map[tenant.VSID]uint32{5001: 11, 5002: 12}}
@@ -97,7 +97,7 @@ func TestOVSReadsGoldenText(t *testing.T) {
 
 func TestManual(t *testing.T) {
 	p := load(t, "routed.yaml")
-	place := flows.Placement{"db2": "h2"}
+	place := flows.NewPlacement(map[string]string{"db2": "h2"})
 	v := flows.PlannedView(p, place, "h1")
 	examples := flows.Compile(p, place, v).Flows
 	ports := map[uint32]string{1: "nvgre0"}

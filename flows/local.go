@@ -1,6 +1,9 @@
 package flows
 
-import "github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+import (
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
 
 var local = Table{
 	ID:      tableLocal,
@@ -17,14 +20,9 @@ const (
 	prioLocal     = 100
 )
 
-func localFlows(b *builder, vms []localVM) {
-	for _, vm := range vms {
-		r := &vm.record
-		vsid, mac := regDest.is(uint64(r.VSID)), flow.Exact(flow.EthDst, flow.Uint(r.MAC.Uint64()))
-		b.add(&local, prioLocalSelf, recordOwner(r).drop(DropToItself),
-			b.match(flow.Exact(flow.InPort, flow.Uint(uint64(vm.port))), vsid, mac))
-		b.add(&local, prioLocal, recordOwner(r).cookie(), b.match(vsid, mac),
-			regOutput.set(flow.Uint(uint64(vm.port))), flow.Goto(tableOutput))
-	}
-	b.miss(&local, DropNotHere)
+func localFlows(b *builder, r *tenant.LookupRecord, port uint32) {
+	vsid, mac := regDest.is(uint64(r.VSID)), flow.Exact(flow.EthDst, flow.Uint(r.MAC.Uint64()))
+	b.add(&local, prioLocalSelf, recordOwner(r).drop(DropToItself), b.match(inPort(port), vsid, mac))
+	b.add(&local, prioLocal, recordOwner(r).cookie(), b.match(vsid, mac),
+		regOutput.set(flow.Uint(uint64(port))), flow.Goto(tableOutput))
 }

@@ -41,12 +41,16 @@ func NewNamer(p *tenant.Policy, ports map[uint32]string) *Namer {
 	if p == nil {
 		return n
 	}
-	nums := newNumbers(p)
+	c := NewCompiler(p, Placement{})
 	for d := range p.RoutingDomains() {
-		n.domains[nums.domains[d.RDID]] = d.Name
+		if i, ok := c.domains.of(d.RDID); ok {
+			n.domains[i] = d.Name
+		}
 	}
-	for name, i := range nums.peers {
-		n.peers[i] = name
+	for h := range p.Hosts() {
+		if i, ok := c.peers.of(h.Name); ok {
+			n.peers[i] = h.Name
+		}
 	}
 	return n
 }

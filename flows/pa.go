@@ -10,7 +10,7 @@ import (
 var pa = Table{
 	ID:      tablePA,
 	Name:    "pa",
-	Purpose: "Turns the number of the destination's host into outer addresses, or finds that it is this host. A host that changes its provider address changes one flow here, not one for each VM.",
+	Purpose: "Turns the number of the destination's host into outer addresses, or finds that it is this host. A host that changes its provider address changes one flow here, not one for each VM. A host knows itself and the hosts that have VMs of its routing domains.",
 	Matches: regs(regPeer),
 	Sets:    fields(flow.TunSrc, flow.TunDst),
 	Next:    []uint8{tableEncap, tableLocal},
@@ -19,29 +19,24 @@ var pa = Table{
 
 const prioPA = 100
 
-func (c *Compiler) paFlows(b *builder, self tenant.Host) {
-	for peer := range c.policy.Hosts() {
-		o := hostOwner(peer.Name)
-		here := b.match(regPeer.is(uint64(c.peers[peer.Name])))
-		if peer.Name == self.Name {
-			b.add(&pa, prioPA, o.cookie(), here, flow.Goto(tableLocal))
-			continue
-		}
-		from, to, ok := outer(self, peer)
-		if !ok {
-			continue
-		}
-		b.add(&pa, prioPA, o.cookie(), here,
+// paFlow makes the way from a host to a peer, or to itself.
+func paFlow(b *builder, number uint32, self, peer *tenant.Host) {
+	o := hostOwner(peer.Name)
+	if peer.Name == self.Name {
+		b.add(&pa, prioPA, o.cookie(), b.match(regPeer.is(uint64(number))), flow.Goto(tableLocal))
+		return
+	}
+	if from, to, ok := outer(self, peer); ok {
+		b.add(&pa, prioPA, o.cookie(), b.match(regPeer.is(uint64(number))),
 			flow.Set(flow.All(flow.TunSrc), flow.Addr(from)),
 			flow.Set(flow.All(flow.TunDst), flow.Addr(to)),
 			flow.Goto(tableEncap))
 	}
-	b.miss(&pa, DropUnknownPeer)
 }
 
 // outer returns the outer addresses of packets from one host to another: the
 // first of each in a family that both have.
-func outer(from, to tenant.Host) (src, dst netip.Addr, ok bool) {
+func outer(from, to *tenant.Host) (src, dst netip.Addr, ok bool) {
 	for _, s := range from.ProviderAddresses {
 		for _, d := range to.ProviderAddresses {
 			if s.PA.Addr().Is4() && d.PA.Addr().Is4() {

@@ -14,7 +14,7 @@ import (
 func PlannedView(p *tenant.Policy, at Placement, host string) HostView {
 	v := HostView{Name: host, Tunnels: TunnelPorts{Flow: 1}}
 	for r := range p.Records() {
-		if cmp.Or(r.Host, at[r.IfaceID]) == host {
+		if cmp.Or(r.Host, at.Host(r.IfaceID)) == host {
 			v.Attachments = append(v.Attachments, Attachment{r.IfaceID, uint32(101 + len(v.Attachments))})
 		}
 	}
@@ -24,13 +24,13 @@ func PlannedView(p *tenant.Policy, at Placement, host string) HostView {
 // PlannedPlacement puts the VMs whose records name no host on the policy's
 // hosts in turn, for a first look at a policy with no host at hand.
 func PlannedPlacement(p *tenant.Policy) Placement {
-	at := make(Placement)
+	at := make(map[string]string)
 	var hosts []string
 	for h := range p.Hosts() {
 		hosts = append(hosts, h.Name)
 	}
 	if len(hosts) == 0 {
-		return at
+		return Placement{}
 	}
 	slices.Sort(hosts)
 	for r := range p.Records() {
@@ -38,5 +38,5 @@ func PlannedPlacement(p *tenant.Policy) Placement {
 			at[r.IfaceID] = hosts[len(at)%len(hosts)]
 		}
 	}
-	return at
+	return NewPlacement(at)
 }

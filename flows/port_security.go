@@ -1,6 +1,9 @@
 package flows
 
-import "github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+import (
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
 
 var portSecurity = Table{
 	ID:      tablePortSecurity,
@@ -19,33 +22,29 @@ const (
 	prioSecurityMAC      = 30
 )
 
-func (c *Compiler) portSecurityFlows(b *builder, vms []localVM) {
-	for _, vm := range vms {
-		r := &vm.record
-		o := recordOwner(r)
-		port := flow.Exact(flow.InPort, flow.Uint(uint64(vm.port)))
-		mac := flow.Uint(r.MAC.Uint64())
-		from := flow.Exact(flow.EthSrc, mac)
-		address := flow.Addr(r.CA.Addr())
-		own := flow.Exact(flow.ARPSPA, address)
-		// RFC 5227 section 2.1.1: a probe has no sender address.
-		probe := flow.Exact(flow.ARPSPA, flow.Uint(0))
-		sha := flow.Exact(flow.ARPSHA, mac)
-		request := flow.Exact(flow.ARPOp, flow.Uint(1))
-		forOwn := flow.Exact(flow.ARPTPA, address)
+func portSecurityFlows(b *builder, r *tenant.LookupRecord, ofport uint32) {
+	o := recordOwner(r)
+	port := inPort(ofport)
+	mac := flow.Uint(r.MAC.Uint64())
+	from := flow.Exact(flow.EthSrc, mac)
+	address := flow.Addr(r.CA.Addr())
+	own := flow.Exact(flow.ARPSPA, address)
+	// RFC 5227 section 2.1.1: a probe has no sender address.
+	probe := flow.Exact(flow.ARPSPA, flow.Uint(0))
+	sha := flow.Exact(flow.ARPSHA, mac)
+	request := flow.Exact(flow.ARPOp, flow.Uint(1))
+	forOwn := flow.Exact(flow.ARPTPA, address)
 
+	b.add(&portSecurity, prioSecurityAllow, o.cookie(),
+		b.match(port, from, isIPv4, flow.Exact(flow.IPv4Src, address)), flow.Goto(tableRoute))
+	for _, sender := range []flow.Test{own, probe} {
+		b.add(&portSecurity, prioSecurityOwnARP, o.drop(DropARPOwn),
+			b.match(port, from, isARP, request, sha, sender, forOwn))
 		b.add(&portSecurity, prioSecurityAllow, o.cookie(),
-			b.match(port, from, isIPv4, flow.Exact(flow.IPv4Src, address)), flow.Goto(tableRoute))
-		for _, sender := range []flow.Test{own, probe} {
-			b.add(&portSecurity, prioSecurityOwnARP, o.drop(DropARPOwn),
-				b.match(port, from, isARP, request, sha, sender, forOwn))
-			b.add(&portSecurity, prioSecurityAllow, o.cookie(),
-				b.match(port, from, isARP, request, sha, sender), flow.Goto(tableRoute))
-		}
-		b.add(&portSecurity, prioSecuritySender, o.drop(DropSourceCA), b.match(port, from, isIPv4))
-		b.add(&portSecurity, prioSecuritySender, o.drop(DropARPSender), b.match(port, from, isARP))
-		b.add(&portSecurity, prioSecurityProtocol, o.drop(DropProtocol), b.match(port, from))
-		b.add(&portSecurity, prioSecurityMAC, o.drop(DropSourceMAC), b.match(port))
+			b.match(port, from, isARP, request, sha, sender), flow.Goto(tableRoute))
 	}
-	b.miss(&portSecurity, DropUnknownPort)
+	b.add(&portSecurity, prioSecuritySender, o.drop(DropSourceCA), b.match(port, from, isIPv4))
+	b.add(&portSecurity, prioSecuritySender, o.drop(DropARPSender), b.match(port, from, isARP))
+	b.add(&portSecurity, prioSecurityProtocol, o.drop(DropProtocol), b.match(port, from))
+	b.add(&portSecurity, prioSecurityMAC, o.drop(DropSourceMAC), b.match(port))
 }

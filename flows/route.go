@@ -42,9 +42,9 @@ func hopFrom(f flow.Field) []flow.Action {
 	return []flow.Action{flow.Set(hopTag, flow.Uint(0xffff)), flow.Move(flow.All(f), hop4)}
 }
 
-func (c *Compiler) routeFlows(b *builder, d *domain, s tenant.VirtualSubnet) {
+func routeFlows(b *builder, number uint32, s tenant.VirtualSubnet) {
 	o := subnetOwner(s.VSID)
-	in := regDomain.is(uint64(d.number))
+	in := regDomain.is(uint64(number))
 	own := regSource.is(uint64(s.VSID))
 	routed := regRouted.set(flow.Uint(1))
 	for _, prefix := range s.Prefixes {
@@ -70,21 +70,14 @@ func (b *builder) matchPrefix(tests ...flow.Test) flow.Match {
 	return b.match(tests[:n]...)
 }
 
-// customerRouteFlows makes the routes whose next hop is a VM. Of several routes
-// to one prefix the one with the lowest metric counts; the policy has them in
-// that order.
-func (c *Compiler) customerRouteFlows(b *builder, d *domain, id tenant.RDID) {
-	var last tenant.CAPrefix
-	for r := range c.policy.RoutesOf(id) {
-		if r.Prefix == last {
-			continue
-		}
-		last = r.Prefix
-		p := r.Prefix.Prefix()
-		b.add(&route, routePriority(p, routeCustomer), routeOwner(r).cookie(),
-			b.matchPrefix(regDomain.is(uint64(d.number)), isIPv4, prefixTest(flow.IPv4Dst, p)),
-			regRouted.set(flow.Uint(1)), regHop.set(flow.Mapped(r.NextHop.Addr())), flow.Goto(tableCA))
-	}
+// customerRouteFlows makes the flow of a route whose next hop is a VM. Of several
+// routes to one prefix the one with the lowest metric counts, which the policy
+// has first: the others have no flow.
+func customerRouteFlows(b *builder, number uint32, r tenant.CustomerRoute) {
+	p := r.Prefix.Prefix()
+	b.add(&route, routePriority(p, routeCustomer), routeOwner(r).cookie(),
+		b.matchPrefix(regDomain.is(uint64(number)), isIPv4, prefixTest(flow.IPv4Dst, p)),
+		regRouted.set(flow.Uint(1)), regHop.set(flow.Mapped(r.NextHop.Addr())), flow.Goto(tableCA))
 }
 
 func routeMisses(b *builder) {

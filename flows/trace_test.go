@@ -18,7 +18,7 @@ import (
 // wants it, and drops it for the reason that it should.
 func TestTraceOnRealSwitch(t *testing.T) {
 	sw := ovstest.Start(t)
-	s := scenario{policy: "routed.yaml", host: "h1", place: flows.Placement{"db2": "h2"}}
+	s := scenario{policy: "routed.yaml", host: "h1", place: flows.NewPlacement(map[string]string{"db2": "h2"})}
 	loadScenario(t, sw, s)
 
 	const (
@@ -111,7 +111,7 @@ func TestTraceOnRealSwitch(t *testing.T) {
 func TestTracePortPerVSID(t *testing.T) {
 	sw := ovstest.Start(t)
 	s := scenarios[5]
-	s.place = flows.Placement{"db2": "h2"}
+	s.place = flows.NewPlacement(map[string]string{"db2": "h2"})
 	loadScenario(t, sw, s)
 	raw, actions := trace(t, sw, "in_port=101,dl_src=02:b0:00:00:01:11,icmp,icmp_type=8,dl_dst=0e:00:00:00:00:01,nw_src=10.0.1.11,nw_dst=10.0.5.14,nw_ttl=64")
 	if !strings.Contains(actions, "PORT12") {

@@ -27,10 +27,10 @@ func tunnelKey(v tenant.VSID) flow.Test {
 	return flow.Masked(flow.TunID, flow.Uint(uint64(v.Key(0))), flow.Uint(0xffffff00))
 }
 
-func (c *Compiler) tunnelVSIDFlows(b *builder, d *domain, s tenant.VirtualSubnet) {
+func tunnelVSIDFlows(b *builder, number uint32, s tenant.VirtualSubnet) {
 	o := subnetOwner(s.VSID)
 	b.add(&tunnelVSID, prioTunnelVSID, o.cookie(), b.match(tunnelKey(s.VSID), isIPv4),
-		regDomain.set(flow.Uint(uint64(d.number))),
+		regDomain.set(flow.Uint(uint64(number))),
 		regDest.set(flow.Uint(uint64(s.VSID))),
 		flow.Goto(tableLocal))
 	b.add(&tunnelVSID, prioTunnelProtocol, o.drop(DropTunnelProtocol), b.match(tunnelKey(s.VSID)))

@@ -101,6 +101,9 @@ func (k Key) VSID() VSID { return k.vsid }
 // CA returns the address in the key of a record.
 func (k Key) CA() CA { return k.ca }
 
+// Prefix returns the destination in the key of a route.
+func (k Key) Prefix() CAPrefix { return k.prefix }
+
 // Compare orders keys by kind, then as [Policy] orders the objects.
 func (k Key) Compare(l Key) int {
 	if c := cmp.Compare(k.kind, l.kind); c != 0 {

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
 
@@ -282,6 +283,21 @@ func (p *Policy) RoutesOf(id RDID) iter.Seq[CustomerRoute] {
 		}
 		for r := range d.routes.All() {
 			if !yield(r.is) {
+				return
+			}
+		}
+	}
+}
+
+// RoutesTo yields the customer routes of one routing domain to one prefix by metric.
+func (p *Policy) RoutesTo(id RDID, to CAPrefix) iter.Seq[CustomerRoute] {
+	return func(yield func(CustomerRoute) bool) {
+		d, ok := p.domains.Find(byRDID(id))
+		if !ok {
+			return
+		}
+		for r := range d.routes.From(func(r *route) int { return cmp.Or(r.is.Prefix.Compare(to), 1) }) {
+			if r.is.Prefix != to || !yield(r.is) {
 				return
 			}
 		}

@@ -140,7 +140,7 @@ What was assumed, problems and conflicts go to standard error.`,
 			}
 			at = flows.Placement{}
 			for _, a := range view.Attachments {
-				at[a.IfaceID] = host
+				at = at.With(a.IfaceID, host)
 			}
 		}
 		if len(attach) == 0 {

@@ -37,7 +37,7 @@ func bigWorld(tb testing.TB, hosts, vms int) *world {
 	p := tenanttest.New(tb, spec)
 	at := make(map[string][]flows.Attachment)
 	for h := range p.Hosts() {
-		at[h.Name] = flows.PlannedView(p, nil, h.Name).Attachments
+		at[h.Name] = flows.PlannedView(p, flows.Placement{}, h.Name).Attachments
 	}
 	w, err := newWorld(p, at, func(string) mode { return modeFlow })
 	if err != nil {

@@ -407,7 +407,7 @@ func (k *knowledge) unreachable(f *flow.Flow) string {
 	case table == "act" && reason == flows.DropNoAction:
 		return "only IPv4 and ARP come here, and both have a flow for all"
 	case table == "pa" && reason == flows.DropUnknownPeer:
-		return "every host of the policy has a flow, and no other is in table ca"
+		return "every host that is in table ca has a flow"
 	case table == "encap" && reason == flows.DropNoTunnel:
 		return "every subnet has a port, or one flow takes all"
 	case table == "tunnel-vsid" && reason == flows.DropUnknownVSID && k.keyed:

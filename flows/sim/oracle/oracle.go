@@ -59,7 +59,8 @@ type Oracle struct {
 	port   map[string]uint32 // port of each iface-id, on its host
 	router map[domainCA]bool // the distributed router's addresses
 	owner  map[netip.Addr]string
-	here   map[hostDomain]bool // the host has a VM of the routing domain
+	here   map[hostDomain]bool // the host has a VM of the routing domain at a port
+	wanted map[hostDomain]bool // the host is where a VM of the routing domain is
 }
 
 type (
@@ -95,6 +96,7 @@ func New(p *tenant.Policy, hosts map[string]HostState) *Oracle {
 		router: make(map[domainCA]bool),
 		owner:  make(map[netip.Addr]string),
 		here:   make(map[hostDomain]bool),
+		wanted: make(map[hostDomain]bool),
 	}
 	for h := range p.Hosts() {
 		for _, a := range h.ProviderAddresses {
@@ -129,6 +131,7 @@ func (o *Oracle) settle(r *tenant.LookupRecord, names []string) {
 		return
 	}
 	o.place[r.IfaceID] = host
+	o.wanted[hostDomain{host, r.RDID}] = true
 	port := uint32(0)
 	for _, a := range o.hosts[host].Attachments {
 		if a.IfaceID == r.IfaceID && a.Port != 0 && (port == 0 || a.Port < port) {
@@ -336,6 +339,17 @@ func (t Tunnels) sends(v tenant.VSID) bool {
 	return t.Any
 }
 
+// share reports whether a host that receives has a VM of a routing domain that
+// the sending one is to have VMs of.
+func (o *Oracle) share(receiver, sender string) bool {
+	for d := range o.policy.RoutingDomains() {
+		if o.here[hostDomain{receiver, d.RDID}] && o.wanted[hostDomain{sender, d.RDID}] {
+			return true
+		}
+	}
+	return false
+}
+
 // Received says what should become of a frame that comes to a host in NVGRE.
 func (o *Oracle) Received(host string, outer packet.Outer, f packet.Frame) Verdict {
 	t := o.hosts[host].Tunnels
@@ -355,7 +369,7 @@ func (o *Oracle) Received(host string, outer packet.Outer, f packet.Frame) Verdi
 	if f.Tagged {
 		return drop(host, TunnelTagged)
 	}
-	if peer := o.owner[outer.Src]; cmp.Or(peer, host) == host || o.owner[outer.Dst] != host {
+	if peer := o.owner[outer.Src]; cmp.Or(peer, host) == host || !o.share(host, peer) || o.owner[outer.Dst] != host {
 		return drop(host, UnknownPA)
 	}
 	if f.Dst[0]&1 != 0 {

@@ -178,3 +178,30 @@ func TestReceived(t *testing.T) {
 		})
 	}
 }
+
+// A host takes nothing from one that it shares no routing domain with, be it a
+// host of the policy, and knows one of a VM that is to be there.
+func TestReceivedFromNoPeer(t *testing.T) {
+	p, err := policyfile.Load("../../testdata/routed.yaml", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := with(udp("10.0.1.11", "10.0.1.12", 9), func(f *packet.Frame) { f.Dst = web2MAC })
+	outer := packet.Outer{Src: address("10.99.3.3"), Dst: address("10.99.0.2"), Key: 5001 << 8}
+	for _, c := range []struct {
+		name   string
+		at     []oracle.Attachment
+		reason oracle.Reason
+	}{
+		{"another tenant's VM only", []oracle.Attachment{{"other-web1", 103}}, oracle.UnknownPA},
+		{"a VM without a port number yet", []oracle.Attachment{{"web2", 0}}, oracle.UnknownPA},
+		{"a VM of the tenant", []oracle.Attachment{{"web2", 101}}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := oracle.New(p, map[string]oracle.HostState{"h2": {Tunnels: oracle.Tunnels{Any: true}, Attachments: c.at}})
+			if got := o.Received("h2", outer, f); got.Reason != c.reason || (got.Kind == oracle.Delivered) != (c.reason == 0) {
+				t.Errorf("got %s", got)
+			}
+		})
+	}
+}

@@ -62,7 +62,8 @@ const (
 	NoTunnel
 	// TunnelTagged: another host sent a tag, which it must not.
 	TunnelTagged
-	// UnknownPA: the outer addresses are not another host's and this host's.
+	// UnknownPA: the outer addresses are not this host's and those of another
+	// that has VMs of a routing domain of this one.
 	UnknownPA
 	// TunnelGroup: the inner destination is a group address.
 	TunnelGroup
