@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/netspace"
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/topology"
 )
 
@@ -134,7 +135,7 @@ func CheckTools() error {
 	}
 	var tools, pkgs []string
 	for _, p := range packages {
-		if !haveTool(p.tool) {
+		if _, err := ovsproc.LookPath(p.tool); err != nil {
 			tools = append(tools, p.tool)
 			if !strings.Contains(strings.Join(pkgs, " "), p.pkg) {
 				pkgs = append(pkgs, p.pkg)
@@ -147,16 +148,12 @@ func CheckTools() error {
 	return nil
 }
 
-func haveTool(name string) bool {
-	if _, err := exec.LookPath(name); err == nil {
-		return true
+func loadModule(ctx context.Context, name string) error {
+	modprobe, err := ovsproc.LookPath("modprobe")
+	if err != nil {
+		return err
 	}
-	for _, dir := range []string{"/usr/sbin", "/sbin"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return true
-		}
-	}
-	return false
+	return exec.CommandContext(ctx, modprobe, name).Run()
 }
 
 func chooseDatapath(ctx context.Context, want string) (string, error) {
@@ -170,7 +167,7 @@ func chooseDatapath(ctx context.Context, want string) (string, error) {
 	if _, err := os.Stat("/sys/module/openvswitch"); err == nil {
 		return DatapathSystem, nil
 	}
-	if exec.CommandContext(ctx, "modprobe", "openvswitch").Run() == nil {
+	if loadModule(ctx, "openvswitch") == nil {
 		return DatapathSystem, nil
 	}
 	return DatapathNetdev, nil

@@ -17,6 +17,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/netspace"
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/topology"
 )
 
@@ -160,7 +161,11 @@ func chainName(device string) string {
 }
 
 func (t *Testbed) nft(ctx context.Context, host, rules string) error {
-	cmd := exec.CommandContext(ctx, lookTool("nft"), "-f", "-")
+	path, err := ovsproc.LookPath("nft")
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, path, "-f", "-")
 	cmd.Stdin = strings.NewReader(rules)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -171,13 +176,6 @@ func (t *Testbed) nft(ctx context.Context, host, rules string) error {
 		return fmt.Errorf("nft: %w: %s; the rules were:\n%s", err, strings.TrimSpace(out.String()), rules)
 	}
 	return nil
-}
-
-func lookTool(name string) string {
-	if p, err := exec.LookPath(name); err == nil {
-		return p
-	}
-	return filepath.Join("/usr/sbin", name)
 }
 
 // setUpProvider gives br-phy the host's provider addresses, and makes known and

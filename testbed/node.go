@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/netspace"
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/topology"
 )
 
@@ -62,14 +63,18 @@ func (t *Testbed) Exec(ctx context.Context, node string, c Command) (int, error)
 	if len(c.Args) == 0 {
 		return -1, errors.New("no command to run")
 	}
-	cmd := exec.CommandContext(ctx, lookCommand(c.Args[0]), c.Args[1:]...)
+	path, err := ovsproc.LookPath(c.Args[0])
+	if err != nil {
+		return -1, fmt.Errorf("running %s in %s: %w", c.Args[0], n.Name, err)
+	}
+	cmd := exec.CommandContext(ctx, path, c.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = c.Stdin, c.Stdout, c.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin", "NVGRE_TESTBED_NODE="+n.Name)
+	dir := ""
 	if n.Host != nil {
-		dir := t.runDir(n.Host.Name)
-		cmd.Env = append(cmd.Env, "OVS_RUNDIR="+dir, "OVS_LOGDIR="+dir, "OVS_DBDIR="+dir)
+		dir = t.runDir(n.Host.Name)
 	}
+	cmd.Env = ovsproc.Environ(dir, "NVGRE_TESTBED_NODE="+n.Name)
 	// The terminal sends ctrl-C to both of us; it is meant for the command.
 	ignore := make(chan os.Signal, 1)
 	signal.Notify(ignore, os.Interrupt)
@@ -86,16 +91,4 @@ func (t *Testbed) Exec(ctx context.Context, node string, c Command) (int, error)
 		return 128 + int(ws.Signal()), nil
 	}
 	return cmd.ProcessState.ExitCode(), nil
-}
-
-// lookCommand finds commands of /usr/sbin also where PATH lacks it.
-func lookCommand(name string) string {
-	if _, err := exec.LookPath(name); err != nil {
-		for _, dir := range []string{"/usr/sbin/", "/sbin/"} {
-			if _, err := os.Stat(dir + name); err == nil {
-				return dir + name
-			}
-		}
-	}
-	return name
 }

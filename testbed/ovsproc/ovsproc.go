@@ -168,10 +168,12 @@ func (s *Switch) run(ctx context.Context, netns, name string, args ...string) (s
 	if netns != "" {
 		argv = append([]string{"ip", "netns", "exec", netns}, argv...)
 	}
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(),
-		"OVS_RUNDIR="+s.dir, "OVS_LOGDIR="+s.dir, "OVS_DBDIR="+s.dir,
-		"PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
+	path, err := LookPath(argv[0])
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", strings.Join(argv, " "), err)
+	}
+	cmd := exec.CommandContext(ctx, path, argv[1:]...)
+	cmd.Env = Environ(s.dir)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	// A daemon that detaches keeps its parent's pipes for a moment.

@@ -6,8 +6,6 @@ package ovstest
 import (
 	"context"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
@@ -44,22 +42,10 @@ func Require(tb testing.TB, tools ...string) {
 		tb.Fatalf("this test needs root: run it with sudo, or set %s=1 to leave it out", SkipVariable)
 	}
 	for _, tool := range append([]string{"ovs-vswitchd", "ovsdb-server", "ovs-vsctl", "ovs-ofctl"}, tools...) {
-		if !have(tool) {
+		if _, err := ovsproc.LookPath(tool); err != nil {
 			tb.Fatalf("this test needs %s: run `make deps` (apt-get install openvswitch-switch …), or set %s=1 to leave it out", tool, SkipVariable)
 		}
 	}
-}
-
-func have(tool string) bool {
-	if _, err := exec.LookPath(tool); err == nil {
-		return true
-	}
-	for _, dir := range []string{"/usr/sbin", "/sbin"} {
-		if _, err := os.Stat(filepath.Join(dir, tool)); err == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // Start starts a switch with the dummy datapath, which forwards nothing by
