@@ -4,10 +4,10 @@ import (
 	"errors"
 	"io/fs"
 	"net"
-	"strings"
 	"syscall"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb"
 )
 
 // What an operator should do where the error alone does not say it.
@@ -28,11 +28,10 @@ const (
 // hintOpenFlow explains why there is no OpenFlow connection: which of the host's
 // two daemons is the trouble.
 func hintOpenFlow(err error, network string, ovsdb bool) string {
-	var alert *net.OpError // as crypto/tls wraps an alert of the peer
 	switch {
 	case err == nil:
 		return ""
-	case errors.As(err, &alert) && alert.Op == "remote error":
+	case isAlert(err):
 		return hintRefusedByTLS
 	case errors.Is(err, openflow.ErrPeerSilent), errors.Is(err, syscall.EAGAIN): // EAGAIN: its queue of connections is full
 		if !ovsdb {
@@ -60,30 +59,38 @@ func unreachable(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
 }
 
-// hintOVSDB explains why there is no connection to the database, of which only
-// the text is known.
-func hintOVSDB(text, network string, openflow bool) string {
-	has := func(words ...string) bool {
-		for _, w := range words {
-			if strings.Contains(text, w) {
-				return true
-			}
-		}
-		return false
-	}
+// hintOVSDB explains why there is no connection to the database.
+func hintOVSDB(err error, network string, openflow bool) string {
 	switch {
-	case has("remote error: tls"):
+	case err == nil:
+		return ""
+	case isAlert(err):
 		return hintRefusedByTLS
-	case network == "ssl" && has("broken pipe", "connection reset"):
+	case network == "ssl" && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET)):
 		return hintClosedByTLS
-	case has("permission denied"):
+	case errors.Is(err, fs.ErrPermission):
 		return hintPermission
-	case has("no such file", "connection refused") && has("dial tcp"):
+	case errors.Is(err, syscall.ECONNREFUSED) && network != "unix":
 		return hintDBListens
-	case has("no such file", "connection refused", "closed the connection"):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, fs.ErrNotExist), errors.Is(err, ovsdb.ErrClosed):
 		return hintNoOVSDB
-	case has("i/o timeout", "deadline exceeded", "no route to host", "network is unreachable") && !openflow:
+	case unreachable(err) && !openflow:
 		return hintUnreachable
 	}
 	return ""
+}
+
+// isAlert reports that the peer ended the connection with a TLS alert, as
+// crypto/tls has it.
+func isAlert(err error) bool {
+	var alert *net.OpError
+	return errors.As(err, &alert) && alert.Op == "remote error"
+}
+
+// text is what an error says, "" where there is none.
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

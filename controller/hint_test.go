@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb"
 )
 
 func TestHints(t *testing.T) {
@@ -48,17 +49,20 @@ func TestHints(t *testing.T) {
 		openflow bool
 		want     string
 	}{
+		{nil, "unix", false, ""},
 		{errors.New("not connected yet"), "unix", false, ""},
+		// What is no error of a system call is not taken for one.
+		{errors.New("a refusal that speaks of a broken pipe"), "ssl", false, ""},
 		{alert, "ssl", false, hintRefusedByTLS},
-		{errors.New("writing to ovsdb-server: write tcp 1->2: write: broken pipe"), "ssl", false, hintClosedByTLS},
+		{fmt.Errorf("writing to ovsdb-server: %w", &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}), "ssl", false, hintClosedByTLS},
 		{dial("unix", syscall.ENOENT), "unix", true, hintNoOVSDB},
 		{dial("unix", syscall.ECONNREFUSED), "unix", true, hintNoOVSDB},
-		{errors.New("ovsdb-server closed the connection"), "unix", true, hintNoOVSDB},
+		{fmt.Errorf("here: %w", ovsdb.ErrClosed), "unix", true, hintNoOVSDB},
 		{dial("tcp", syscall.ECONNREFUSED), "tcp", true, hintDBListens},
 		{dial("unix", syscall.EACCES), "unix", true, hintPermission},
 		{dial("tcp", syscall.EHOSTUNREACH), "tcp", false, hintUnreachable},
 	} {
-		if got := hintOVSDB(c.err.Error(), c.network, c.openflow); got != c.want {
+		if got := hintOVSDB(c.err, c.network, c.openflow); got != c.want {
 			t.Errorf("OVSDB by %s, OpenFlow %v: %v: hint %q, want %q", c.network, c.openflow, c.err, got, c.want)
 		}
 	}

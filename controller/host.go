@@ -49,7 +49,7 @@ type host struct {
 	seen      bool        // the database has answered since the start
 	state     ovsdb.State // as it was when the database last answered
 	connected bool
-	connError string
+	connError error
 	input     input // what was compiled last
 	compiled  bool
 	result    *flows.Result
@@ -80,7 +80,7 @@ func startHost(ctx context.Context, name string, addr address, tlsConf *tls.Conf
 		name: name, addr: addr, log: log, end: end,
 		db:     ovsdb.NewHost(name, addr.ovsdb, tlsConf, log, ovsdb.WithBridge(bridge)),
 		driver: reconcile.NewDriver(o),
-		again:  make(chan struct{}, 1), connError: "not connected yet",
+		again:  make(chan struct{}, 1), connError: errors.New("not connected yet"),
 		installed: make(map[installedKey]bool),
 	}
 	h.ended.Go(func() { _ = h.db.Run(ctx) }) // it ends with ctx only

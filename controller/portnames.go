@@ -3,7 +3,6 @@ package controller
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"sync"
 
@@ -40,7 +39,7 @@ func PortNames(ctx context.Context, ep ovsaddr.Endpoint, conf *tls.Config, bridg
 			}
 			return names, nil
 		case s.ConnError != before:
-			return nil, errors.New(s.ConnError)
+			return nil, s.ConnError
 		}
 		select {
 		case <-ctx.Done():

@@ -98,7 +98,7 @@ func (c *Controller) hostStatus(h *host) admin.Host {
 	d := h.driver.Status()
 	a := admin.Host{
 		Name:       h.name,
-		OVSDB:      admin.Channel{Address: h.addr.ovsdb.String(), Connected: h.connected, Error: h.connError},
+		OVSDB:      admin.Channel{Address: h.addr.ovsdb.String(), Connected: h.connected, Error: text(h.connError)},
 		OpenFlow:   admin.Channel{Address: h.addr.openflow.String(), Connected: d.Connected, Error: d.Error},
 		Waiting:    !h.seen && !c.graceOver,
 		OVSVersion: h.state.Version, SystemID: h.state.SystemID,
@@ -109,7 +109,7 @@ func (c *Controller) hostStatus(h *host) admin.Host {
 		FlowsRefused: d.NumRefuse, Refused: []admin.Refusal{}, Problems: append([]string{}, h.state.Problems...),
 	}
 	if !a.OVSDB.Connected {
-		a.OVSDB.Hint = hintOVSDB(a.OVSDB.Error, h.addr.ovsdb.Network, d.Connected)
+		a.OVSDB.Hint = hintOVSDB(h.connError, h.addr.ovsdb.Network, d.Connected)
 	}
 	if !a.OpenFlow.Connected {
 		a.OpenFlow.Hint = hintOpenFlow(d.Err, h.addr.openflow.Network, h.connected)

@@ -1,6 +1,7 @@
 package ovsdb
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,6 +16,11 @@ import (
 
 // ErrNotConnected reports that there is no connection to a host's database now.
 var ErrNotConnected = errors.New("not connected to the database")
+
+var (
+	errNotYet = errors.New("not connected yet")
+	errEnded  = errors.New("ended")
+)
 
 // Host is one host's database. Its methods are safe for concurrent use.
 type Host struct {
@@ -59,7 +65,7 @@ func NewHost(name string, ep ovsaddr.Endpoint, conf *tls.Config, log *slog.Logge
 		probe:  5 * time.Second,
 		bridge: DefaultBridge, applyWait: 10 * time.Second,
 		wake: make(chan struct{}, 1), ensuring: make(chan struct{}, 1),
-		state: State{ConnError: "not connected yet"},
+		state: State{ConnError: errNotYet},
 	}
 	for _, o := range opts {
 		o(h)
@@ -106,7 +112,7 @@ func (h *Host) Run(ctx context.Context) error {
 			level, last = slog.LevelWarn, text
 		}
 		h.log.Log(ctx, level, "no connection to the host's database", "ovsdb", h.endpoint.String(), "error", err)
-		h.publish(func(s *State) { s.Connected, s.ConnError = false, err.Error() })
+		h.publish(func(s *State) { s.Connected, s.ConnError = false, err })
 		// All hosts of a rack come back at once: spread the attempts.
 		wait := time.NewTimer(retry/2 + rand.N(retry))
 		select {
@@ -116,7 +122,7 @@ func (h *Host) Run(ctx context.Context) error {
 		wait.Stop()
 		retry = min(2*retry, lastRetry)
 	}
-	h.publish(func(s *State) { s.Connected, s.ConnError = false, "ended" })
+	h.publish(func(s *State) { s.Connected, s.ConnError = false, errEnded })
 	return ctx.Err()
 }
 
@@ -146,8 +152,8 @@ func (h *Host) connection(ctx context.Context) (worked bool, err error) {
 
 	if err := s.begin(dialCtx); err != nil {
 		// The first end of the connection is the cause; this follows from it.
-		if errors.Is(err, errConnectionLost) && context.Cause(ctx) != nil {
-			err = context.Cause(ctx)
+		if errors.Is(err, errConnectionLost) {
+			err = cmp.Or(context.Cause(ctx), s.rpc.ended(), err)
 		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("ovsdb-server at %s did not send its contents in %s", h.endpoint, connectTimeout)
@@ -209,7 +215,7 @@ func (h *Host) current() (*session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.session == nil {
-		return nil, fmt.Errorf("host %s: %w: %s", h.name, ErrNotConnected, h.state.ConnError)
+		return nil, fmt.Errorf("host %s: %w: %w", h.name, ErrNotConnected, h.state.ConnError)
 	}
 	return h.session, nil
 }

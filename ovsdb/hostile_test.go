@@ -56,7 +56,7 @@ func TestHostileServer(t *testing.T) {
 			}()
 			t.Cleanup(func() { ln.Close(); <-done })
 			h := startHost(t, unix(ln.Addr().String()), nil)
-			eventually(t, h, "the reason", func(s State) bool { return !s.Connected && strings.Contains(s.ConnError, c.want) })
+			eventually(t, h, "the reason", func(s State) bool { return !s.Connected && strings.Contains(errorText(s.ConnError), c.want) })
 		})
 	}
 }

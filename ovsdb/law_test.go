@@ -182,6 +182,6 @@ func TestNotAnOpenVSwitchDatabase(t *testing.T) {
 	}
 	h := startHost(t, ovsaddr.Endpoint{Network: "unix", Address: sw.DBSock()}, nil)
 	eventually(t, h, "the reason", func(s State) bool {
-		return strings.Contains(s.ConnError, "is unix:"+sw.DBSock()+" the address of an Open vSwitch database?")
+		return strings.Contains(errorText(s.ConnError), "is unix:"+sw.DBSock()+" the address of an Open vSwitch database?")
 	})
 }

@@ -38,6 +38,8 @@ type rpc struct {
 	mu      sync.Mutex
 	nextID  uint64
 	pending map[uint64]*call
+	broken  error // what made us end it, where that was a write
+	reason  error // why it has ended; set before done is closed
 }
 
 type echo struct{ id, params json.RawMessage }
@@ -79,13 +81,31 @@ func newRPC(conn net.Conn, notify func(string, json.RawMessage) error) *rpc {
 // serve reads messages until the connection or a handler fails, and returns why.
 func (r *rpc) serve() error {
 	defer close(r.done)
+	err := r.read()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.broken != nil {
+		err = r.broken // reading failed because of it
+	}
+	r.reason = err
+	return err
+}
+
+// ended returns what serve has returned, or nil while it runs.
+func (r *rpc) ended() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.reason
+}
+
+func (r *rpc) read() error {
 	limited := &messageLimit{r: r.conn, left: maxMessage}
 	dec := json.NewDecoder(limited)
 	for {
 		var m message
 		if err := dec.Decode(&m); err != nil {
 			if errors.Is(err, io.EOF) {
-				return errors.New("ovsdb-server closed the connection")
+				return ErrClosed
 			}
 			return fmt.Errorf("reading from ovsdb-server: %w", err)
 		}
@@ -126,7 +146,7 @@ func (r *rpc) handleReply(m *message) error {
 		return nil // the caller gave up
 	}
 	if len(m.Error) > 0 && string(m.Error) != "null" {
-		c.reply <- &rpcError{text: errorText(m.Error)}
+		c.reply <- &rpcError{text: replyError(m.Error)}
 		return nil
 	}
 	// A reply that cannot be used fails the call, and the connection too: what
@@ -136,9 +156,9 @@ func (r *rpc) handleReply(m *message) error {
 	return err
 }
 
-// errorText renders the error member of a reply, a string or an <error>
+// replyError renders the error member of a reply, a string or an <error>
 // (RFC 7047 section 3.1).
-func errorText(raw json.RawMessage) string {
+func replyError(raw json.RawMessage) string {
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
 		return s
@@ -167,7 +187,7 @@ func (r *rpc) answer(ctx context.Context) error {
 				ID     json.RawMessage `json:"id"`
 				Result json.RawMessage `json:"result"`
 				Error  any             `json:"error"`
-			}{e.id, e.params, nil}); err != nil {
+			}{e.id, e.params, nil}); err != nil && !errors.Is(err, errConnectionLost) {
 				return err
 			}
 		}
@@ -212,6 +232,10 @@ func (r *rpc) call(ctx context.Context, method string, params any, accept func(j
 	}
 }
 
+// ErrClosed reports that the database's server ended the connection, and did
+// not say why.
+var ErrClosed = errors.New("ovsdb-server closed the connection")
+
 var errConnectionLost = errors.New("the connection to ovsdb-server was lost; whether the change was made is unknown")
 
 func (r *rpc) write(v any) error {
@@ -221,15 +245,38 @@ func (r *rpc) write(v any) error {
 	}
 	r.writing.Lock()
 	defer r.writing.Unlock()
-	if err := r.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return fmt.Errorf("writing to ovsdb-server: %w", err)
+	err = r.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if err == nil {
+		_, err = r.conn.Write(b)
 	}
-	if _, err := r.conn.Write(b); err != nil {
-		// A part may have gone out: nothing sensible can follow it.
-		r.conn.Close()
-		return fmt.Errorf("writing to ovsdb-server: %w", err)
+	if err != nil {
+		return r.breakOff(fmt.Errorf("writing to ovsdb-server: %w", err))
 	}
 	return nil
+}
+
+// lastWordsWait is how long a peer's last words may take when writing has
+// failed.
+const lastWordsWait = 200 * time.Millisecond
+
+// breakOff ends a connection that err has made useless: a part of a message may
+// have gone out, and nothing sensible can follow it. But a peer that refuses us
+// mostly says why and then closes: the reason, such as a TLS alert, lies unread
+// while writing fails with no more than "broken pipe". So serve may end the
+// connection first, and then the error is errConnectionLost.
+func (r *rpc) breakOff(err error) error {
+	late := time.NewTimer(lastWordsWait)
+	defer late.Stop()
+	select {
+	case <-r.done:
+		return errConnectionLost
+	case <-late.C:
+	}
+	r.mu.Lock()
+	r.broken = err
+	r.mu.Unlock()
+	r.conn.Close()
+	return err
 }
 
 // messageLimit fails when a message is longer than left.

@@ -125,6 +125,9 @@ func (s *session) keepAlive(ctx context.Context, interval time.Duration) error {
 		echoCtx, cancel := context.WithTimeout(ctx, interval)
 		err := s.rpc.call(echoCtx, "echo", []any{"nvgre-ofctl"}, func(json.RawMessage) error { return nil })
 		cancel()
+		if errors.Is(err, errConnectionLost) {
+			return nil // and why, the reader tells
+		}
 		// An update that was long in coming is a sign of life too.
 		if err != nil && ctx.Err() == nil && s.rpc.heard.Load() == heard {
 			return fmt.Errorf("ovsdb-server was silent for %s", 2*interval)

@@ -41,8 +41,9 @@ type State struct {
 	// Connected reports whether the rest is true now. When it is false, the
 	// rest is as it was when the connection was lost, or empty.
 	Connected bool
-	// ConnError is why there is no connection; "" while there is one.
-	ConnError string
+	// ConnError is why there is no connection; nil while there is one. It wraps
+	// what dialling, TLS, reading or writing failed with; see also [ErrClosed].
+	ConnError error
 
 	SystemID string      // Open_vSwitch.external_ids:system-id
 	Hostname string      // Open_vSwitch.external_ids:hostname
@@ -76,7 +77,19 @@ func (s State) clone() State {
 	return s
 }
 
-func (s *State) equal(t *State) bool { return reflect.DeepEqual(s, t) }
+// equal compares errors by what they say: they come anew with each attempt.
+func (s *State) equal(t *State) bool {
+	a, b := *s, *t
+	a.ConnError, b.ConnError = nil, nil
+	return errorText(s.ConnError) == errorText(t.ConnError) && reflect.DeepEqual(a, b)
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
 
 // observe reads the state of a connected host from its rows.
 func observe(host string, db *database, bridge string) State {

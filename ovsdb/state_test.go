@@ -123,13 +123,13 @@ func TestStateIsASnapshot(t *testing.T) {
 
 func TestWithoutAConnection(t *testing.T) {
 	h := NewHost("h1", unix("/nonexistent/db.sock"), nil, discard())
-	if s := h.State(); s.Connected || s.ConnError == "" {
+	if s := h.State(); s.Connected || s.ConnError == nil {
 		t.Errorf("state %+v", s)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- h.Run(ctx) }()
-	eventually(t, h, "the reason", func(s State) bool { return strings.Contains(s.ConnError, "no such file") })
+	eventually(t, h, "the reason", func(s State) bool { return strings.Contains(errorText(s.ConnError), "no such file") })
 	if err := h.Ensure(ctx, Config{}); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("Ensure: %v", err)
 	}

@@ -145,14 +145,14 @@ func TestOverTLS(t *testing.T) {
 	// We refuse a server that another CA signed ...
 	h = startHost(t, ep, loadTLS(t, other.file("cacert"), ca))
 	eventually(t, h, "our refusal", func(s State) bool {
-		return strings.Contains(s.ConnError, "not good under the CA in "+other.file("cacert"))
+		return strings.Contains(errorText(s.ConnError), "not good under the CA in "+other.file("cacert"))
 	})
 	// ... and the server refuses us.
 	h = startHost(t, ep, loadTLS(t, ca.file("cacert"), other))
-	eventually(t, h, "the server's refusal", func(s State) bool { return strings.Contains(s.ConnError, "unknown certificate authority") })
+	eventually(t, h, "the server's refusal", func(s State) bool { return strings.Contains(errorText(s.ConnError), "unknown certificate authority") })
 	// Without any TLS configuration the error says what is missing.
 	h = startHost(t, ep, nil)
-	eventually(t, h, "the reason", func(s State) bool { return strings.Contains(s.ConnError, "ssl needs a CA certificate") })
+	eventually(t, h, "the reason", func(s State) bool { return strings.Contains(errorText(s.ConnError), "ssl needs a CA certificate") })
 }
 
 func TestLoadTLSSaysWhatIsWrong(t *testing.T) {
