@@ -80,8 +80,10 @@ type Applied struct {
 type Event struct {
 	Head
 	Effective []tenant.Change
-	// Policy is the policy in force since.
+	// Policy is the policy in force since; nil in events of etcd's history.
 	Policy *tenant.Policy
+
+	previous uint64 // revision of the version before
 }
 
 // Version is one object's state from a revision on.
