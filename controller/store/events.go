@@ -160,11 +160,9 @@ func (s *Store) past(ctx context.Context, after, to uint64) iter.Seq2[Event, err
 // passage makes versions of the events of a watch.
 type passage struct {
 	revision int64
-	head     *mvccpb.KeyValue // of that revision
 	staged   bool
 	objects  map[string]*passed
 	order    []string
-	unstaged bool
 }
 
 type passed struct{ before, after []byte }
