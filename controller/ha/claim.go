@@ -66,15 +66,13 @@ func (l *loop) tryClaim(cur *lease, items []claimItem) result {
 // leave stops the driver of a host, if one runs, and then deletes the host's key
 // if free is set; without, the key is no longer ours.
 func (l *loop) leave(host string, h *holding, free bool) {
-	t, rev, cur, closing := h.tenure, h.rev, l.lease, l.closing
-	if h.state != driving {
-		t = nil
-		l.g.mu.RLock()
-		rev = l.g.owners[host].rev
-		l.g.mu.RUnlock()
-	}
-	if !free && t != nil {
-		t.over.Store(true)
+	t, cur, closing := h.tenure, l.lease, l.closing
+	l.g.mu.RLock()
+	rev := l.g.owners[host].rev
+	l.g.mu.RUnlock()
+	if t != nil {
+		rev = t.rev
+		t.over.Store(!free) // nothing may be written any more
 	}
 	h.state, h.tenure = leaving, nil
 	l.busy++
@@ -85,7 +83,7 @@ func (l *loop) leave(host string, h *holding, free bool) {
 		}
 		if t != nil {
 			ctx, cancel := context.WithTimeout(l.work, l.g.cfg.LoseTimeout)
-			l.g.cfg.Driver.Lose(ctx, host, t)
+			l.g.cfg.Driver.Lose(ctx, t)
 			cancel()
 			t.over.Store(true)
 		}

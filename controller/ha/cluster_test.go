@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// process starts this binary in a role. It is killed at the end of the test.
+// process starts this binary in a role. The caller kills it.
 func process(tb testing.TB, role string, arg any) *exec.Cmd {
 	tb.Helper()
 	b, err := json.Marshal(arg)
@@ -54,12 +54,11 @@ func process(tb testing.TB, role string, arg any) *exec.Cmd {
 	if err := cmd.Start(); err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { kill(cmd) })
 	return cmd
 }
 
 func kill(cmd *exec.Cmd) {
-	if cmd.ProcessState == nil {
+	if cmd != nil && cmd.ProcessState == nil {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}
@@ -113,6 +112,11 @@ func startEtcd(tb testing.TB, n int) *cluster {
 		initial = append(initial, m.Name+"=http://"+m.Peer)
 		c.configs = append(c.configs, m)
 	}
+	tb.Cleanup(func() {
+		for _, m := range c.members {
+			kill(m)
+		}
+	})
 	for i := range c.configs {
 		c.configs[i].Initial = strings.Join(initial, ",")
 		c.start(tb, i)

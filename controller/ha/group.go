@@ -52,25 +52,27 @@ type Config struct {
 // time.
 type Driver interface {
 	// Acquire: the host is ours. It must start driving it and return at once.
-	Acquire(host string, t *Tenure)
+	Acquire(t *Tenure)
 	// Lose: the host is ours no longer. It must return when nothing will be
 	// written to it any more, at the latest soon after ctx ends: only then may
 	// another controller have it.
-	Lose(ctx context.Context, host string, t *Tenure)
+	Lose(ctx context.Context, t *Tenure)
 	// Freeze: write nothing until Thaw or Lose; keep sessions and flows. It must
 	// return at once.
-	Freeze(host string, t *Tenure)
+	Freeze(t *Tenure)
 	// Thaw: go on. It must return at once.
-	Thaw(host string, t *Tenure)
+	Thaw(t *Tenure)
 }
 
 // Tenure is one time of driving a host.
 type Tenure struct {
+	Host string
 	// Generation for the OpenFlow role: greater than that of any tenure of the
 	// same host before.
 	Generation uint64
 
 	lease *lease
+	rev   int64 // of the claim
 	over  atomic.Bool
 }
 
@@ -85,13 +87,13 @@ type Owner struct {
 	Revision int64 // of etcd, of the claim
 }
 
-type keys struct{ group, members, owners, epoch, attachments, status string }
+type keys struct{ group, members, owners, epoch, board, attachments, status string }
 
 func newKeys(prefix string) keys {
 	g := prefix + "group/"
 	return keys{
 		group: g, members: g + "members/", owners: g + "owners/", epoch: g + "epoch",
-		attachments: prefix + "board/attachments/", status: prefix + "board/status/",
+		board: prefix + "board/", attachments: prefix + "board/attachments/", status: prefix + "board/status/",
 	}
 }
 

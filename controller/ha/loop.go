@@ -21,9 +21,8 @@ const (
 
 type holding struct {
 	state  state
-	tenure *Tenure
-	rev    int64 // of our key
-	queued bool  // to be handed over
+	tenure *Tenure // while driving
+	queued bool    // to be handed over
 }
 
 // result is what a worker has come to.
@@ -162,9 +161,9 @@ func (l *loop) freeze() {
 	}
 	l.frozen = true
 	n := 0
-	for host, h := range l.hold {
+	for _, h := range l.hold {
 		if h.state == driving {
-			l.g.cfg.Driver.Freeze(host, h.tenure)
+			l.g.cfg.Driver.Freeze(h.tenure)
 			n++
 		}
 	}
@@ -173,9 +172,9 @@ func (l *loop) freeze() {
 
 func (l *loop) thaw() {
 	l.frozen, l.all = false, true
-	for host, h := range l.hold {
+	for _, h := range l.hold {
 		if h.state == driving {
-			l.g.cfg.Driver.Thaw(host, h.tenure)
+			l.g.cfg.Driver.Thaw(h.tenure)
 		}
 	}
 	l.g.cfg.Log.Info("etcd answers again: changes go on")
@@ -240,7 +239,7 @@ func (l *loop) onResult(r result) {
 		// Otherwise the mirror has already seen it go again, or the lease is
 		// not sure: then the key is found there, and claimed once more.
 		if same && !l.frozen && !l.closing && r.lease.valid() && g.owners[w.host].rev == w.rev {
-			h.state, h.rev, h.tenure = driving, w.rev, &Tenure{Generation: w.gen, lease: r.lease}
+			h.state, h.tenure = driving, &Tenure{Host: w.host, Generation: w.gen, lease: r.lease, rev: w.rev}
 		}
 	}
 	for _, f := range r.freed {
@@ -256,7 +255,7 @@ func (l *loop) onResult(r result) {
 	g.mu.Unlock()
 	for _, w := range r.won {
 		if h := l.hold[w.host]; h.state == driving {
-			g.cfg.Driver.Acquire(w.host, h.tenure)
+			g.cfg.Driver.Acquire(h.tenure)
 		}
 	}
 	if len(r.tried) > 0 {
@@ -313,7 +312,7 @@ func (l *loop) decide() {
 				h.queued = true
 				l.queue = append(l.queue, host)
 			}
-		case h.state == driving && (!mine || o.rev != h.rev):
+		case h.state == driving && (!mine || o.rev != h.tenure.rev):
 			lost = append(lost, host)
 		}
 		if h.state == idle && !h.queued {

@@ -54,7 +54,8 @@ type node struct {
 	lost   atomic.Int64
 }
 
-func (n *node) Acquire(host string, t *Tenure) {
+func (n *node) Acquire(t *Tenure) {
+	host := t.Host
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
 	h := n.w.host(host)
@@ -88,7 +89,8 @@ func (n *node) open() bool {
 	}
 }
 
-func (n *node) Lose(_ context.Context, host string, t *Tenure) {
+func (n *node) Lose(_ context.Context, t *Tenure) {
+	host := t.Host
 	if n.slow > 0 {
 		pause(context.Background(), n.slow)
 	}
@@ -106,7 +108,8 @@ func (n *node) Lose(_ context.Context, host string, t *Tenure) {
 	}
 }
 
-func (n *node) Freeze(host string, t *Tenure) {
+func (n *node) Freeze(t *Tenure) {
+	host := t.Host
 	n.frozen.Add(1)
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
@@ -120,7 +123,8 @@ func (n *node) Freeze(host string, t *Tenure) {
 	h.frozen[t] = true
 }
 
-func (n *node) Thaw(host string, t *Tenure) {
+func (n *node) Thaw(t *Tenure) {
+	host := t.Host
 	n.frozen.Add(-1)
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
