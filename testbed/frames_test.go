@@ -11,32 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/capture"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/netspace"
 )
 
-// sendFrames puts frames on a device as they are.
 func sendFrames(t *testing.T, ns, device string, frames ...[]byte) {
 	t.Helper()
-	if err := netspace.Do(ns, func() error {
-		ifi, err := net.InterfaceByName(device)
-		if err != nil {
-			return err
-		}
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		for _, f := range frames {
-			if err := unix.Sendto(fd, f, 0, &unix.SockaddrLinklayer{Ifindex: ifi.Index}); err != nil {
-				return err
-			}
-		}
-		return nil
-	}); err != nil {
+	if err := netspace.SendFrames(ns, device, frames...); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
-	"golang.org/x/sys/unix"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/netspace"
@@ -17,27 +17,10 @@ import (
 
 const forged = 5 // frames of each kind
 
-// inject sends a frame from a device, as a program in that namespace can.
+// inject sends a frame from a device, forged times.
 func inject(t testing.TB, namespace, device string, frame []byte) {
 	t.Helper()
-	err := netspace.Do(namespace, func() error {
-		ifi, err := net.InterfaceByName(device)
-		if err != nil {
-			return err
-		}
-		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		defer unix.Close(fd)
-		for range forged {
-			if err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: ifi.Index}); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := netspace.SendFrames(namespace, device, slices.Repeat([][]byte{frame}, forged)...); err != nil {
 		t.Fatal(err)
 	}
 }
