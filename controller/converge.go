@@ -10,10 +10,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/flowset"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
-	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
@@ -83,7 +84,11 @@ func (c *Controller) converge(ctx context.Context) {
 	c.used = revision
 	namer := c.namer
 	for _, j := range jobs {
-		d := reconcile.Desired{Revision: revision, Flows: j.result.Flows, Owner: namer.OwnerText}
+		set, err := flowset.Of(j.result.Flows)
+		if err != nil {
+			j.h.log.Error("flows are left out", "error", err)
+		}
+		d := reconcile.Desired{Revision: revision, Flows: flowset.Whole("host", set), Owner: namer.OwnerText}
 		if j.in.keep {
 			d.Keep = keepUnplaced
 		}
@@ -187,13 +192,13 @@ func (c *Controller) inputOf(h *host, as []flows.Attachment, unseen bool) input 
 // hosts that have answered know, from the drop flow that would replace it. It
 // is asked while a host has not answered since this daemon started: the VM may
 // well be there, and its switch may forward.
-func keepUnplaced(have, want *flow.Flow) bool {
-	if want == nil {
+func keepUnplaced(have, want openflow.Encoded) bool {
+	if want == "" {
 		return false
 	}
-	if _, drops := flows.Reason(have.Cookie); drops {
+	if _, drops := flows.Reason(have.Cookie()); drops {
 		return false
 	}
-	why, drops := flows.Reason(want.Cookie)
+	why, drops := flows.Reason(want.Cookie())
 	return drops && why == flows.DropUnattached
 }

@@ -2,6 +2,7 @@ package openflow
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -50,6 +51,17 @@ type Entry struct {
 	Octets   []byte        // of an [Encoded], lent until the callback returns; nil where Odd is not
 	Duration time.Duration // since the flow was added
 	Odd      *Stat         // a flow that an Encoded cannot express; it may be kept
+}
+
+// Key is [Encoded.Entry] of Octets. It is lent like them.
+func (e *Entry) Key() []byte { return e.Octets[:encodedHead+int(e.Octets[3])<<8+int(e.Octets[4])] }
+
+// Cookie returns the flow's cookie, whether or not it is odd.
+func (e *Entry) Cookie() uint64 {
+	if e.Odd != nil {
+		return e.Odd.Cookie
+	}
+	return binary.BigEndian.Uint64(e.Octets[len(e.Key()):])
 }
 
 // decoder turns wire forms into flows. It keeps scratch space between flows

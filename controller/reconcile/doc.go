@@ -6,6 +6,19 @@
 // the difference as one bundle, remember what is there, send further
 // differences as they come, and begin again when the connection ends.
 //
+// What a switch holds is remembered as the snapshot that it confirmed, which
+// other hosts share, and the exceptions from it: flows that were refused, kept
+// or blocked ([Actual]). So a plan costs what changes, and a host costs what is
+// peculiar to it. A read-back is compared as it arrives, and only what differs
+// from the wanted is kept.
+//
+// After an outage the sentinel decides: where it is the one that the driver saw
+// confirmed last, by revision, by age and on the same datapath, only the
+// difference since then is sent; else, and always where the outcome of a commit is
+// unknown, everything is read back. Flows that somebody else removed by hand
+// during the outage are found by the next audit only, as they are while the
+// connection lives.
+//
 // Only flows that carry our cookie mark (flows.CookieMark) are ever changed or
 // removed. OpenFlow replaces a flow of the same table, priority and match
 // whoever owns it, so the read-back covers foreign flows too: a wanted flow

@@ -35,6 +35,11 @@ type fake struct {
 	failNext error // Apply makes its changes and returns this
 	sessions int
 	refuse   func(*flow.Flow) error
+
+	datapath  uint64
+	tellsAge  bool
+	installed map[string]time.Time // when, by key
+	session   *fakeSession         // the last one
 }
 
 type fakeSession struct {
@@ -48,7 +53,8 @@ func (f *fake) dial(context.Context) (reconcile.Session, error) {
 	defer f.mu.Unlock()
 	f.sessions++
 	f.calls = append(f.calls, "dial")
-	return &fakeSession{f: f, done: make(chan struct{})}, nil
+	f.session = &fakeSession{f: f, done: make(chan struct{})}
+	return f.session, nil
 }
 
 func (f *fake) log() []string {
@@ -64,14 +70,27 @@ func (s *fakeSession) ClaimMaster(_ context.Context, g uint64) error {
 	return nil
 }
 
-func (s *fakeSession) ReadFlows(_ context.Context, cookie, mask uint64, fn func(*openflow.Stat) error) error {
+func (s *fakeSession) DatapathID() uint64 {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
-	s.f.calls = append(s.f.calls, "read")
+	return s.f.datapath
+}
+
+func (s *fakeSession) ReadEncoded(_ context.Context, table uint8, cookie, mask uint64, fn func(*openflow.Entry) error) error {
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
+	what := "read"
+	if table != openflow.AllTables {
+		what = fmt.Sprint("read ", table)
+	}
+	s.f.calls = append(s.f.calls, what)
 	for _, k := range s.f.tables.keys() {
 		st := s.f.tables[k]
-		if (st.Cookie^cookie)&mask == 0 {
-			if err := fn(&st); err != nil {
+		if f, ok := s.f.installed[k]; ok && s.f.tellsAge {
+			st.Duration = time.Since(f)
+		}
+		if (st.Cookie^cookie)&mask == 0 && (table == openflow.AllTables || table == st.Table) {
+			if err := fn(entry(&st)); err != nil {
 				return err
 			}
 		}
@@ -82,6 +101,11 @@ func (s *fakeSession) ReadFlows(_ context.Context, cookie, mask uint64, fn func(
 func (s *fakeSession) Apply(_ context.Context, mods iter.Seq[openflow.Mod]) error {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()
+	select {
+	case <-s.done:
+		return s.Err()
+	default:
+	}
 	all := slices.Collect(mods)
 	s.f.calls = append(s.f.calls, fmt.Sprint("apply ", len(all)))
 	var refused openflow.ApplyError
@@ -97,6 +121,10 @@ func (s *fakeSession) Apply(_ context.Context, mods iter.Seq[openflow.Mod]) erro
 	}
 	for _, m := range all {
 		s.f.tables.apply(m)
+		if s.f.installed == nil {
+			s.f.installed = map[string]time.Time{}
+		}
+		s.f.installed[key(&m)] = time.Now()
 	}
 	err := s.f.failNext
 	s.f.failNext = nil
@@ -158,12 +186,12 @@ func TestDriverTouchesNothingBeforeItKnowsWhatIsWanted(t *testing.T) {
 	if got := f.log(); !slices.Equal(got, []string{"dial"}) {
 		t.Errorf("did %q", got)
 	}
-	d.Set(reconcile.Desired{Revision: 1, Flows: some(3)})
+	d.Set(reconcile.Desired{Revision: 1, Flows: compose(some(3))})
 	await(t, d, "it is in sync", inSync)
 	if got := f.log(); !slices.Equal(got, []string{"dial", "claim 7", "read", "apply 5"}) {
 		t.Errorf("did %q", got)
 	}
-	d.Set(reconcile.Desired{Revision: 2, Flows: some(4)})
+	d.Set(reconcile.Desired{Revision: 2, Flows: compose(some(4))})
 	await(t, d, "it is in sync", inSync)
 	if got := f.log(); !slices.Equal(got[4:], []string{"apply 2"}) {
 		t.Errorf("then did %q", got[4:])
@@ -174,7 +202,7 @@ func TestDriverTouchesNothingBeforeItKnowsWhatIsWanted(t *testing.T) {
 func TestDriverLooksAfterAnUnknownOutcome(t *testing.T) {
 	f := &fake{tables: model{}, failNext: openflow.ErrOutcomeUnknown}
 	d := start(t, options(f.dial))
-	d.Set(reconcile.Desired{Revision: 1, Flows: some(3)})
+	d.Set(reconcile.Desired{Revision: 1, Flows: compose(some(3))})
 	s := await(t, d, "it is in sync", inSync)
 	if got := f.log(); !slices.Equal(got, []string{"dial", "read", "apply 4", "dial", "read"}) {
 		t.Errorf("did %q", got)
@@ -193,20 +221,20 @@ func TestDriverGoesOnWithoutRefusedFlows(t *testing.T) {
 	}}
 	d := start(t, options(f.dial))
 	owner := func(c uint64) string { return fmt.Sprint("owner ", c&^flows.CookieMask) }
-	d.Set(reconcile.Desired{Revision: 1, Flows: some(5), Owner: owner})
+	d.Set(reconcile.Desired{Revision: 1, Flows: compose(some(5)), Owner: owner})
 	s := await(t, d, "it is in sync", inSync)
 	if s.NumRefuse != 1 || s.Refused[0].Owner != "owner 2" || !strings.Contains(s.Refused[0].Error, "TABLE_FULL") || s.FlowsInstalled != 4 {
 		t.Errorf("%+v", s)
 	}
 	// It is not tried again with each change …
 	before := len(f.log())
-	d.Set(reconcile.Desired{Revision: 2, Flows: some(6), Owner: owner})
+	d.Set(reconcile.Desired{Revision: 2, Flows: compose(some(6)), Owner: owner})
 	s = await(t, d, "it is in sync", inSync)
 	if got := f.log()[before:]; !slices.Equal(got, []string{"apply 2"}) || s.NumRefuse != 1 {
 		t.Errorf("did %q, %d refused", got, s.NumRefuse)
 	}
 	// … and is no trouble any more once nobody wants it.
-	d.Set(reconcile.Desired{Revision: 3, Flows: some(2), Owner: owner})
+	d.Set(reconcile.Desired{Revision: 3, Flows: compose(some(2)), Owner: owner})
 	if s = await(t, d, "it is in sync", inSync); s.NumRefuse != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -216,7 +244,7 @@ func TestDriverGoesOnWithoutRefusedFlows(t *testing.T) {
 func TestDriverOfASlaveGivesUpTheSession(t *testing.T) {
 	f := &fake{tables: model{}, refuse: func(*flow.Flow) error { return &openflow.Error{Type: 1, Code: 10} }}
 	d := start(t, options(f.dial))
-	d.Set(reconcile.Desired{Revision: 1, Flows: some(2)})
+	d.Set(reconcile.Desired{Revision: 1, Flows: compose(some(2))})
 	s := await(t, d, "it says so", func(s reconcile.Status) bool { return strings.Contains(s.Error, "another controller") })
 	if s.InSync || s.NumRefuse != 0 {
 		t.Errorf("%+v", s)
@@ -245,7 +273,7 @@ func TestDriverOnARealSwitch(t *testing.T) {
 	d := start(t, options(dial))
 	good := some(3000) // enough to be loaded without a bundle
 	bad := flow.Flow{Table: 20, Priority: 7, Cookie: mark | 9, Actions: []flow.Action{flow.Goto(5)}}
-	d.Set(reconcile.Desired{Revision: 1, Flows: append(slices.Clone(good), bad)})
+	d.Set(reconcile.Desired{Revision: 1, Flows: compose(append(slices.Clone(good), bad))})
 	st := await(t, d, "it is in sync", inSync)
 	if st.NumRefuse != 1 || st.FlowsInstalled != 3000 || !strings.Contains(st.Refused[0].Error, "BAD_TABLE_ID") && !strings.Contains(st.Refused[0].Error, "table") {
 		t.Errorf("%+v", st)
@@ -267,7 +295,7 @@ func TestDriverOnARealSwitch(t *testing.T) {
 	}
 	// In a bundle, too, one bad flow does not keep the rest away.
 	worse := flow.Flow{Table: 20, Priority: 8, Cookie: mark | 9, Actions: []flow.Action{flow.Goto(4)}}
-	d.Set(reconcile.Desired{Revision: 2, Flows: append(slices.Clone(good[:2999]), bad, worse)})
+	d.Set(reconcile.Desired{Revision: 2, Flows: compose(append(slices.Clone(good[:2999]), bad, worse))})
 	st = await(t, d, "it is in sync", inSync)
 	if n := count(); st.NumRefuse != 2 || st.FlowsInstalled != 2999 || n != 3000 {
 		t.Errorf("%d flows, %+v", n, st)
@@ -310,7 +338,7 @@ func BenchmarkFill(b *testing.B) {
 		done := make(chan struct{})
 		t0 = time.Now()
 		go func() { defer close(done); _ = d.Run(ctx) }()
-		d.Set(reconcile.Desired{Revision: 1, Flows: want})
+		d.Set(reconcile.Desired{Revision: 1, Flows: compose(want)})
 		await(b, d, "it is in sync", inSync)
 		ours += time.Since(t0)
 		cancel()

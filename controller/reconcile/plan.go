@@ -3,90 +3,52 @@ package reconcile
 import (
 	"cmp"
 	"iter"
+	"maps"
 	"slices"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/flowset"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
-	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 )
 
-// Actual is what a switch holds, as it was read back or as it must be since.
-type Actual struct {
-	// Ours are the flows with our mark, sorted by flow.Compare, but for the
-	// sentinel and the odd ones.
-	Ours []flow.Flow
-	// Odd are flows with our mark that our vocabulary cannot express: another
-	// release made them, or somebody's hand. They equal nothing that we want.
-	Odd []openflow.Stat
-	// Foreign are the other flows as far as a wanted flow could have their
-	// place, sorted by flow.Compare.
-	Foreign []flow.Flow
-	// NumForeign counts all other flows.
-	NumForeign int
-	// Revision is the one that the sentinel names; HasSentinel says that there is one.
-	Revision    uint64
-	HasSentinel bool
-}
-
-// Add adds one flow that was read back. [Actual.Sort] comes after the last.
-func (a *Actual) Add(s *openflow.Stat) {
-	switch {
-	case !flows.Ours(s.Cookie):
-		a.NumForeign++
-		if s.Unknown == "" || s.MatchKnown {
-			a.Foreign = append(a.Foreign, s.Flow)
-		}
-	case s.Unknown != "":
-		a.Odd = append(a.Odd, *s)
-	default:
-		if revision, ok := flows.SentinelRevision(&s.Flow); ok {
-			a.Revision, a.HasSentinel = revision, true
-			return
-		}
-		a.Ours = append(a.Ours, s.Flow)
-	}
-}
-
-// Sort puts the flows into the order that [NewPlan] needs.
-func (a *Actual) Sort() {
-	sortFlows(a.Ours)
-	sortFlows(a.Foreign)
-	slices.SortFunc(a.Odd, func(s, t openflow.Stat) int {
-		return cmp.Or(flow.Compare(&s.Flow, &t.Flow), slices.Compare(s.RawMatch, t.RawMatch))
-	})
-}
-
-// Desired is what a switch should hold. It must not change any more.
+// Desired is what a switch should hold.
 type Desired struct {
 	Revision uint64 // 48 bits
-	Flows    []flow.Flow
-	// Keep, if not nil, is asked before a flow of ours is removed (want is nil)
+	// Flows are all of ours but the sentinel.
+	Flows flowset.Composition
+	// Keep, if not nil, is asked before a flow of ours is removed (want is "")
 	// or replaced by want. Where it says true the flow stays as it is.
-	Keep func(have, want *flow.Flow) bool
+	Keep func(have, want openflow.Encoded) bool
 	// Owner, if not nil, names the owner of a cookie in the tenant's words.
 	Owner func(cookie uint64) string
 }
 
 // Blocked is a wanted flow whose place a foreign flow has.
-type Blocked struct{ Want, Foreign flow.Flow }
+type Blocked struct {
+	Want    openflow.Encoded
+	Foreign uint64 // the foreign flow's cookie
+}
+
+// Refused are flows that the switch would not take, by entry.
+type Refused map[string]openflow.Encoded
 
 // Plan is the way from an [Actual] to a [Desired].
 type Plan struct {
 	// Puts are the flows to add or to replace, sorted; Added of them are new.
-	Puts  []*flow.Flow
+	Puts  []openflow.Encoded
 	Added int
 	// Drops are the flows of ours to remove, sorted; OddDrops those that the
 	// vocabulary cannot express.
-	Drops    []*flow.Flow
+	Drops    []openflow.Encoded
 	OddDrops []*openflow.Stat
 	// Blocked are wanted flows left out. Kept counts flows that Desired.Keep
 	// saved.
 	Blocked []Blocked
 	Kept    int
-	// Sentinel is the last thing to put; nil where nothing is to be done.
-	Sentinel *flow.Flow
+	// Sentinel is the last thing to put; "" where nothing is to be done.
+	Sentinel openflow.Encoded
 
-	after []flow.Flow // what is ours when the plan has been carried out
+	after *Actual // what the switch holds when the plan has been carried out
 }
 
 // Changed returns how many flows are replaced by other ones.
@@ -101,11 +63,14 @@ func (p *Plan) Empty() bool { return p.Len() == 0 }
 // Len returns the number of changes, the sentinel's among them.
 func (p *Plan) Len() int {
 	n := len(p.Puts) + p.Deleted()
-	if p.Sentinel != nil {
+	if p.Sentinel != "" {
 		n++
 	}
 	return n
 }
+
+// After returns what the switch holds when the plan has been carried out.
+func (p *Plan) After() *Actual { return p.after }
 
 // Mods yields the changes in the order in which they must be made: first what
 // is added or replaced, then what is removed, last the sentinel. So no moment
@@ -116,13 +81,13 @@ func (p *Plan) Mods() iter.Seq[openflow.Mod] {
 		for _, f := range p.Puts {
 			// Add, not modify: it alone can change a cookie, and it heals a flow
 			// that has gone since the read-back.
-			if !yield(openflow.Mod{Op: openflow.Add, Flow: encoded(f)}) {
+			if !yield(openflow.Mod{Op: openflow.Add, Flow: f}) {
 				return
 			}
 		}
 		for _, f := range p.Drops {
 			// The mask spares a foreign flow that has taken the place meanwhile.
-			if !yield(openflow.Mod{Op: openflow.DeleteStrict, Flow: encoded(f), CookieMask: flows.CookieMask}) {
+			if !yield(openflow.Mod{Op: openflow.DeleteStrict, Flow: f, CookieMask: flows.CookieMask}) {
 				return
 			}
 		}
@@ -131,198 +96,110 @@ func (p *Plan) Mods() iter.Seq[openflow.Mod] {
 				return
 			}
 		}
-		if p.Sentinel != nil {
-			yield(openflow.Mod{Op: openflow.Add, Flow: encoded(p.Sentinel)})
+		if p.Sentinel != "" {
+			yield(openflow.Mod{Op: openflow.Add, Flow: p.Sentinel})
 		}
 	}
-}
-
-// encoded returns f, or no flow where it cannot be encoded: its change is refused.
-func encoded(f *flow.Flow) openflow.Encoded {
-	e, err := openflow.Encode(f)
-	if err != nil {
-		return ""
-	}
-	return e
 }
 
 // NewPlan returns the changes that lead from have to want. Flows among refused
-// are left out as if they were not wanted; refused is sorted by flow.Compare.
-// The order of want.Flows does not matter; of two that are the same entry, which
-// the compiler never makes, the one with the lower cookie counts.
-//
-// The plan refers to the flows of have and want.
-func NewPlan(have *Actual, want Desired, refused []flow.Flow) *Plan {
-	p := &Plan{}
-	wanted := normal(want.Flows)
-	p.after = p.settle(have, wanted, want.Keep, refused)
-
-	a, b := have.Ours, p.after
-	for len(a) > 0 || len(b) > 0 {
-		switch order(a, b) {
-		case -1:
-			p.Drops = append(p.Drops, &a[0])
-			a = a[1:]
-		case 1:
-			p.Puts = append(p.Puts, &b[0])
-			p.Added++
-			b = b[1:]
-		default:
-			if !a[0].Equal(&b[0]) {
-				p.Puts = append(p.Puts, &b[0])
-			}
-			a, b = a[1:], b[1:]
-		}
+// are left out as if they were not wanted. It costs about as much as the
+// snapshots of the two differ, and as have has exceptions.
+func NewPlan(have *Actual, want Desired, refused Refused) *Plan {
+	after := &Actual{
+		Revision: have.Revision, HasSentinel: have.HasSentinel, Age: have.Age,
+		Len: want.Flows.Len(), NumForeign: have.NumForeign, flows: want.Flows, foreign: have.foreign,
 	}
-	p.planOdd(have.Odd)
+	p := &Plan{after: after}
+	// What differs between the snapshots and the exceptions, both in order.
+	keys := slices.Sorted(maps.Keys(have.except))
+	except := func() {
+		f, _ := want.Flows.Find(openflow.Encoded(keys[0]))
+		p.settle(keys[0], have.except[keys[0]], f, have, &want, refused)
+		keys = keys[1:]
+	}
+	for c := range have.flows.Diff(want.Flows) {
+		key := c.Entry().Entry()
+		for len(keys) > 0 && keys[0] < key {
+			except()
+		}
+		is := c.Old
+		if len(keys) > 0 && keys[0] == key {
+			is, keys = have.except[key], keys[1:]
+		}
+		p.settle(key, is, c.New, have, &want, refused)
+	}
+	for len(keys) > 0 {
+		except()
+	}
+	p.planOdd(have.odd)
 	if p.Len() > 0 || !have.HasSentinel || have.Revision != want.Revision&^flows.CookieMask {
-		s := flows.Sentinel(want.Revision)
-		if i, taken := find(have.Foreign, &s); taken {
-			p.Blocked = append(p.Blocked, Blocked{s, have.Foreign[i]})
+		s := mustEncode(want.Revision)
+		if cookie, taken := have.foreign[sentinelEntry]; taken {
+			p.Blocked = append(p.Blocked, Blocked{s, cookie})
 		} else {
-			p.Sentinel = &s
+			p.Sentinel = s
+			after.Revision, after.HasSentinel, after.Age = want.Revision&^flows.CookieMask, true, 0
 		}
 	}
 	return p
 }
 
+// settle decides what shall be in one entry, where there is one flow (or none, "")
+// and another one is wanted (or none).
+func (p *Plan) settle(key string, is, wanted openflow.Encoded, have *Actual, want *Desired, refused Refused) {
+	shall := wanted
+	switch cookie, taken := have.foreign[key]; {
+	case shall == "":
+	case key == sentinelEntry:
+		shall = "" // it is not the compiler's
+	case taken:
+		p.Blocked = append(p.Blocked, Blocked{wanted, cookie})
+		shall = ""
+	case refused[key] == wanted:
+		shall = ""
+	}
+	// Nothing can stay where the sentinel goes.
+	if is != "" && is != shall && key != sentinelEntry && want.Keep != nil && want.Keep(is, shall) {
+		shall = is
+		p.Kept++
+	}
+	if shall != wanted {
+		if p.after.except == nil {
+			p.after.except = map[string]openflow.Encoded{}
+		}
+		p.after.except[key] = shall
+		if wanted != "" {
+			p.after.Len--
+		}
+		if shall != "" {
+			p.after.Len++
+		}
+	}
+	switch {
+	case shall == is:
+	case shall == "":
+		p.Drops = append(p.Drops, is)
+	default:
+		p.Puts = append(p.Puts, shall)
+		if is == "" {
+			p.Added++
+		}
+	}
+}
+
 // planOdd removes the odd flows, save those that a wanted flow replaces anyway.
-func (p *Plan) planOdd(odd []openflow.Stat) {
-	for i := range odd {
-		s := &odd[i]
-		if s.MatchKnown {
-			if _, found := slices.BinarySearchFunc(p.Puts, &s.Flow, flow.Compare); found {
+func (p *Plan) planOdd(odd []*openflow.Stat) {
+	for _, s := range odd {
+		if key, known := oddEntry(s); known {
+			if _, found := slices.BinarySearchFunc(p.Puts, openflow.Encoded(key), openflow.Encoded.Compare); found {
 				p.Added--
 				continue
 			}
 		}
 		p.OddDrops = append(p.OddDrops, s)
 	}
-}
-
-// settle returns what shall be ours after the plan: what is wanted, less what a
-// foreign flow blocks and what was refused, and with what keep wants kept. The
-// result is wanted itself where there is no such thing.
-func (p *Plan) settle(have *Actual, wanted []flow.Flow, keep func(h, w *flow.Flow) bool, refused []flow.Flow) []flow.Flow {
-	wanted = without(wanted, have.Foreign, func(w, f *flow.Flow) bool {
-		p.Blocked = append(p.Blocked, Blocked{*w, *f})
-		return true
+	slices.SortFunc(p.OddDrops, func(s, t *openflow.Stat) int {
+		return cmp.Or(cmp.Compare(s.Table, t.Table), cmp.Compare(t.Priority, s.Priority), slices.Compare(s.RawMatch, t.RawMatch))
 	})
-	wanted = without(wanted, refused, func(w, r *flow.Flow) bool { return w.Equal(r) })
-	if keep == nil {
-		return wanted
-	}
-	var out []flow.Flow
-	a, b := have.Ours, wanted
-	for len(a) > 0 || len(b) > 0 {
-		switch order(a, b) {
-		case -1:
-			if keep(&a[0], nil) {
-				out = append(out, a[0])
-				p.Kept++
-			}
-			a = a[1:]
-		case 1:
-			out, b = append(out, b[0]), b[1:]
-		default:
-			if !a[0].Equal(&b[0]) && keep(&a[0], &b[0]) {
-				out = append(out, a[0])
-				p.Kept++
-			} else {
-				out = append(out, b[0])
-			}
-			a, b = a[1:], b[1:]
-		}
-	}
-	return out
-}
-
-// without returns fs less the entries that are also in others and that drop
-// wants dropped. Both are sorted; fs itself is not changed.
-func without(fs, others []flow.Flow, drop func(f, other *flow.Flow) bool) []flow.Flow {
-	gone := map[int]bool{}
-	for i := range others {
-		if j, found := find(fs, &others[i]); found && drop(&fs[j], &others[i]) {
-			gone[j] = true
-		}
-	}
-	if len(gone) == 0 {
-		return fs
-	}
-	out := make([]flow.Flow, 0, len(fs)-len(gone))
-	for i := range fs {
-		if !gone[i] {
-			out = append(out, fs[i])
-		}
-	}
-	return out
-}
-
-// find looks for an entry among sorted flows.
-func find(fs []flow.Flow, f *flow.Flow) (int, bool) {
-	return slices.BinarySearchFunc(fs, f, func(g flow.Flow, f *flow.Flow) int { return flow.Compare(&g, f) })
-}
-
-// isSentinel reports whether f is a sentinel flow of any revision, and not
-// just some flow in its table.
-func isSentinel(f *flow.Flow) bool {
-	_, ok := flows.SentinelRevision(f)
-	return ok
-}
-
-// order compares the first flows of two sorted lists, of which one may be empty.
-func order(a, b []flow.Flow) int {
-	switch {
-	case len(b) == 0:
-		return -1
-	case len(a) == 0:
-		return 1
-	}
-	return flow.Compare(&a[0], &b[0])
-}
-
-// normal returns the flows sorted, each entry once, without the sentinel. The
-// compiler's output comes back as it is.
-func normal(fs []flow.Flow) []flow.Flow {
-	good := true
-	for i := range fs {
-		if i > 0 && flow.Compare(&fs[i-1], &fs[i]) >= 0 {
-			good = false
-			break
-		}
-		if isSentinel(&fs[i]) {
-			good = false
-			break
-		}
-	}
-	if good {
-		return fs
-	}
-	out := slices.DeleteFunc(slices.Clone(fs), func(f flow.Flow) bool { return isSentinel(&f) })
-	slices.SortFunc(out, func(f, g flow.Flow) int {
-		return cmp.Or(flow.Compare(&f, &g), cmp.Compare(f.Cookie, g.Cookie), slices.CompareFunc(f.Actions, g.Actions, compareAction))
-	})
-	return slices.CompactFunc(out, func(f, g flow.Flow) bool { return f.SameEntry(&g) })
-}
-
-func compareAction(a, b flow.Action) int {
-	return cmp.Or(cmp.Compare(a.Op, b.Op), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Port, b.Port),
-		compareBits(a.Dst, b.Dst), compareBits(a.Src, b.Src),
-		cmp.Compare(a.Value.Hi, b.Value.Hi), cmp.Compare(a.Value.Lo, b.Value.Lo))
-}
-
-func compareBits(a, b flow.Bits) int {
-	return cmp.Or(cmp.Compare(a.Field, b.Field), cmp.Compare(a.Ofs, b.Ofs), cmp.Compare(a.N, b.N))
-}
-
-func sortFlows(fs []flow.Flow) {
-	slices.SortFunc(fs, func(f, g flow.Flow) int { return flow.Compare(&f, &g) })
-}
-
-// done updates a to what it is after p has been carried out.
-func (a *Actual) done(p *Plan, revision uint64) {
-	a.Ours, a.Odd = p.after, nil
-	if p.Sentinel != nil {
-		a.Revision, a.HasSentinel = revision, true
-	}
 }

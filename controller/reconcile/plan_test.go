@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/flowset"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
@@ -62,14 +63,44 @@ func (m model) apply(mod openflow.Mod) {
 	}
 }
 
-func (m model) actual(order []string) *reconcile.Actual {
-	a := &reconcile.Actual{}
+// actual is what a read-back in that order says, of a switch that should hold want.
+func (m model) actual(order []string, want flowset.Composition) *reconcile.Actual {
+	r := reconcile.NewReader(want)
 	for _, k := range order {
 		s := m[k]
-		a.Add(&s)
+		r.Add(entry(&s))
 	}
-	a.Sort()
-	return a
+	return r.Actual()
+}
+
+// entry is a flow as a session reports it.
+func entry(s *openflow.Stat) *openflow.Entry {
+	if s.Unknown != "" {
+		return &openflow.Entry{Odd: s}
+	}
+	return &openflow.Entry{Octets: []byte(enc(&s.Flow)), Duration: s.Duration}
+}
+
+func enc(f *flow.Flow) openflow.Encoded {
+	e, err := openflow.Encode(f)
+	if err != nil {
+		panic(err)
+	}
+	return e
+}
+
+// compose puts flows into blocks by turns.
+func compose(fs []flow.Flow) flowset.Composition {
+	const blocks = 3
+	var c flowset.Composition
+	for i := range min(blocks, len(fs)) {
+		var e flowset.Editor
+		for j := i; j < len(fs); j += blocks {
+			e.Put(enc(&fs[j]))
+		}
+		c = c.With(fmt.Sprint(i), e.Set())
+	}
+	return c
 }
 
 func (m model) keys() []string { return slices.Sorted(maps.Keys(m)) }
@@ -139,8 +170,9 @@ func TestPlanLaws(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		have, want := genSwitch(t), genWant(t)
 		revision := rapid.Uint64Range(0, 3).Draw(t, "revision")
-		actual := have.actual(have.keys())
-		p := reconcile.NewPlan(actual, reconcile.Desired{Revision: revision, Flows: want}, nil)
+		desired := reconcile.Desired{Revision: revision, Flows: compose(want)}
+		actual := have.actual(have.keys(), desired.Flows)
+		p := reconcile.NewPlan(actual, desired, nil)
 
 		// What must come out: every wanted flow, every foreign one, the sentinel.
 		expect := model{}
@@ -191,7 +223,7 @@ func TestPlanLaws(t *testing.T) {
 				}
 			}
 		}
-		if n != p.Len() || p.Len() != len(p.Puts)+p.Deleted()+b2i(p.Sentinel != nil) {
+		if n != p.Len() || p.Len() != len(p.Puts)+p.Deleted()+b2i(p.Sentinel != "") {
 			t.Fatalf("Len is %d, %d changes came", p.Len(), n)
 		}
 		if diff := compare(got, expect); diff != "" {
@@ -208,12 +240,18 @@ func TestPlanLaws(t *testing.T) {
 			t.Fatalf("Added is %d, %d entries are new", p.Added, added)
 		}
 
-		second := reconcile.NewPlan(got.actual(got.keys()), reconcile.Desired{Revision: revision, Flows: want}, nil)
+		for _, read := range []flowset.Composition{desired.Flows, {}, compose(want[len(want)/2:])} {
+			if again := reconcile.NewPlan(got.actual(got.keys(), read), desired, nil); !again.Empty() {
+				t.Fatalf("read back against something else, the plan has %d changes", again.Len())
+			}
+		}
+		second := reconcile.NewPlan(p.After(), desired, nil)
 		if !second.Empty() || second.Len() != 0 {
 			t.Fatalf("a second plan has %d changes", second.Len())
 		}
-		third := reconcile.NewPlan(got.actual(got.keys()), reconcile.Desired{Revision: revision + 1, Flows: want}, nil)
-		if third.Len() != rewrites || (third.Sentinel != nil) != (rewrites == 1) {
+		desired.Revision++
+		third := reconcile.NewPlan(got.actual(got.keys(), desired.Flows), desired, nil)
+		if third.Len() != rewrites || (third.Sentinel != "") != (rewrites == 1) {
 			t.Fatalf("a new revision of the same flows has %d changes, want the sentinel's alone", third.Len())
 		}
 	})
@@ -248,7 +286,8 @@ func TestPlanIgnoresTheOrderOfItsInputs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		have, want := genSwitch(t), genWant(t)
 		text := func(order []string, want []flow.Flow) (out []string) {
-			p := reconcile.NewPlan(have.actual(order), reconcile.Desired{Flows: want}, nil)
+			c := compose(want)
+			p := reconcile.NewPlan(have.actual(order, c), reconcile.Desired{Flows: c}, nil)
 			for m := range p.Mods() {
 				out = append(out, fmt.Sprintf("%v %s %x", m.Op, m.Flow.Text(), m.RawMatch))
 			}
@@ -266,7 +305,7 @@ func TestPlanIgnoresTheOrderOfItsInputs(t *testing.T) {
 func TestPlanAddsBeforeItDeletes(t *testing.T) {
 	old := flow.Flow{Table: 20, Priority: 1, Cookie: mark | 1}
 	wanted := flow.Flow{Table: 20, Priority: 2, Cookie: mark | 1}
-	p := reconcile.NewPlan(&reconcile.Actual{Ours: []flow.Flow{old}}, reconcile.Desired{Revision: 9, Flows: []flow.Flow{wanted}}, nil)
+	p := reconcile.NewPlan(holding(old), reconcile.Desired{Revision: 9, Flows: compose([]flow.Flow{wanted})}, nil)
 	var got []string
 	for m := range p.Mods() {
 		got = append(got, fmt.Sprintf("%v %d", m.Op, m.Flow.Priority()))
@@ -276,17 +315,26 @@ func TestPlanAddsBeforeItDeletes(t *testing.T) {
 	}
 }
 
+// holding is a switch with these flows.
+func holding(fs ...flow.Flow) *reconcile.Actual {
+	m := model{}
+	for _, f := range fs {
+		m.put(openflow.Stat{Flow: f})
+	}
+	return m.actual(m.keys(), flowset.Composition{})
+}
+
 // A refused flow is left out, and the stale flow in its place does not stay.
 func TestPlanLeavesOutTheRefused(t *testing.T) {
 	stale := flow.Flow{Table: 20, Priority: 1, Cookie: mark | 1}
 	bad := flow.Flow{Table: 20, Priority: 1, Cookie: mark | 1, Actions: []flow.Action{flow.Output(1)}}
 	better := flow.Flow{Table: 20, Priority: 1, Cookie: mark | 1, Actions: []flow.Action{flow.Output(2)}}
-	have := &reconcile.Actual{Ours: []flow.Flow{stale}}
-	p := reconcile.NewPlan(have, reconcile.Desired{Flows: []flow.Flow{bad}}, []flow.Flow{bad})
+	have, refused := holding(stale), reconcile.Refused{enc(&bad).Entry(): enc(&bad)}
+	p := reconcile.NewPlan(have, reconcile.Desired{Flows: compose([]flow.Flow{bad})}, refused)
 	if len(p.Puts) != 0 || len(p.Drops) != 1 {
 		t.Errorf("%d puts, %d drops", len(p.Puts), len(p.Drops))
 	}
-	p = reconcile.NewPlan(have, reconcile.Desired{Flows: []flow.Flow{better}}, []flow.Flow{bad})
+	p = reconcile.NewPlan(have, reconcile.Desired{Flows: compose([]flow.Flow{better})}, refused)
 	if len(p.Puts) != 1 || p.Changed() != 1 || len(p.Drops) != 0 {
 		t.Errorf("a corrected flow is not tried: %d puts, %d drops", len(p.Puts), len(p.Drops))
 	}
@@ -298,10 +346,10 @@ func TestPlanKeeps(t *testing.T) {
 	other := flow.Flow{Table: 20, Priority: 3, Cookie: mark | 2}
 	want := flow.Flow{Table: 20, Priority: 2, Cookie: mark | 3}
 	fresh := flow.Flow{Table: 20, Priority: 4, Cookie: mark | 1}
-	have := &reconcile.Actual{Ours: []flow.Flow{other, changed, gone}}
-	d := reconcile.Desired{Flows: []flow.Flow{fresh, want}, Keep: func(h, w *flow.Flow) bool { return h.Cookie == mark|1 }}
+	have := holding(other, changed, gone)
+	d := reconcile.Desired{Flows: compose([]flow.Flow{fresh, want}), Keep: func(h, w openflow.Encoded) bool { return h.Cookie() == mark|1 }}
 	p := reconcile.NewPlan(have, d, nil)
-	if p.Kept != 2 || len(p.Puts) != 1 || !p.Puts[0].Equal(&fresh) || len(p.Drops) != 1 || !p.Drops[0].Equal(&other) {
+	if p.Kept != 2 || len(p.Puts) != 1 || p.Puts[0] != enc(&fresh) || len(p.Drops) != 1 || p.Drops[0] != enc(&other) {
 		t.Errorf("kept %d, puts %d, drops %d", p.Kept, len(p.Puts), len(p.Drops))
 	}
 	d.Keep = nil
@@ -325,38 +373,115 @@ func manyFlows(n int) []flow.Flow {
 	return fs
 }
 
+// TestPlansFollowOneAnother: what a driver remembers after a plan is what it
+// would read back, whatever was kept, refused or blocked; and a flow that moves
+// to another block is not removed.
+func TestPlansFollowOneAnother(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		sw := genSwitch(t)
+		have := sw.actual(sw.keys(), flowset.Composition{})
+		for round := range rapid.IntRange(2, 5).Draw(t, "rounds") {
+			want := genWant(t)
+			desired := reconcile.Desired{Revision: uint64(rapid.IntRange(0, 2).Draw(t, "revision")), Flows: compose(rapid.Permutation(want).Draw(t, "blocks"))}
+			if rapid.Bool().Draw(t, "keep") {
+				cookie := rapid.SampledFrom(ours).Draw(t, "kept")
+				desired.Keep = func(h, _ openflow.Encoded) bool { return h.Cookie() == cookie }
+			}
+			refused := reconcile.Refused{}
+			for _, f := range want {
+				if rapid.IntRange(0, 5).Draw(t, "refuse") == 0 {
+					refused[enc(&f).Entry()] = enc(&f)
+				}
+			}
+			var got, back []string
+			p := reconcile.NewPlan(have, desired, refused)
+			for m := range reconcile.NewPlan(sw.actual(sw.keys(), desired.Flows), desired, refused).Mods() {
+				back = append(back, fmt.Sprintf("%v %s %x", m.Op, m.Flow.Text(), m.RawMatch))
+			}
+			for m := range p.Mods() {
+				sw.apply(m)
+				got = append(got, fmt.Sprintf("%v %s %x", m.Op, m.Flow.Text(), m.RawMatch))
+				if _, wanted := desired.Flows.Find(m.Flow); wanted && m.Op == openflow.DeleteStrict && m.RawMatch == nil && refused[m.Flow.Entry()] == "" && desired.Keep == nil {
+					t.Fatalf("a wanted flow is removed: %s", m.Flow.Text())
+				}
+			}
+			if !slices.Equal(got, back) {
+				t.Fatalf("round %d: from memory %q, from the switch %q", round, got, back)
+			}
+			have = p.After()
+			a := sw.actual(sw.keys(), desired.Flows)
+			if have.Len != a.Len || have.NumForeign != a.NumForeign || have.HasSentinel != a.HasSentinel || have.Revision != a.Revision {
+				t.Fatalf("round %d: remembered %d flows, %d foreign, revision %d; there are %d, %d, %d",
+					round, have.Len, have.NumForeign, have.Revision, a.Len, a.NumForeign, a.Revision)
+			}
+		}
+	})
+}
+
+// shuffled returns flows as scattered as a switch's hash table, and the same each
+// time.
+func shuffled(fs []flow.Flow) []flow.Flow {
+	fs = slices.Clone(fs)
+	for i := range fs {
+		j := int(uint64(i) * 0x9e3779b97f4a7c15 % uint64(len(fs)))
+		fs[i], fs[j] = fs[j], fs[i]
+	}
+	return fs
+}
+
 func BenchmarkPlan(b *testing.B) {
 	const n = 100_000
-	want := manyFlows(n)
-	shuffled := slices.Clone(want)
-	for i := range shuffled { // as scattered as a switch's hash table, and the same each time
-		j := int(uint64(i) * 0x9e3779b97f4a7c15 % n)
-		shuffled[i], shuffled[j] = shuffled[j], shuffled[i]
-	}
-	one := slices.Clone(want)
-	one[n/2].Actions = one[n/2].Actions[:3]
+	all := manyFlows(n)
+	want := compose(all)
+	changed := all[n/2]
+	changed.Actions = changed.Actions[:3]
+	id := fmt.Sprint(n / 2 % 3)
+	s, _ := want.Get(id)
+	e := s.Edit()
+	e.Put(enc(&changed))
+	one := want.With(id, e.Set())
+	full := reconcile.NewPlan(&reconcile.Actual{}, reconcile.Desired{Flows: want}, nil).After()
 	for _, c := range []struct {
 		name string
-		have func() *reconcile.Actual
-		want []flow.Flow
+		have *reconcile.Actual
+		want flowset.Composition
 		mods int
 	}{
-		{"empty-switch", func() *reconcile.Actual { return &reconcile.Actual{} }, want, n + 1},
-		{"one-change", func() *reconcile.Actual { return &reconcile.Actual{Ours: want} }, one, 2},
-		{"read-back", func() *reconcile.Actual {
-			a := &reconcile.Actual{Ours: slices.Clone(shuffled)}
-			a.Sort()
-			return a
-		}, want, 1},
+		{"empty-switch", &reconcile.Actual{}, want, n + 1},
+		{"one-change", full, one, 2},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				p := reconcile.NewPlan(c.have(), reconcile.Desired{Revision: 1, Flows: c.want}, nil)
-				if p.Len() != c.mods {
+				if p := reconcile.NewPlan(c.have, reconcile.Desired{Flows: c.want}, nil); p.Len() != c.mods {
 					b.Fatalf("%d changes, want %d", p.Len(), c.mods)
 				}
 			}
+		})
+	}
+}
+
+// BenchmarkCompare compares flows that were read back with the wanted ones.
+func BenchmarkCompare(b *testing.B) {
+	for _, n := range []int{1000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			all := manyFlows(n)
+			want := compose(all)
+			var back []*openflow.Entry
+			for _, f := range shuffled(all) {
+				back = append(back, entry(&openflow.Stat{Flow: f}))
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				r := reconcile.NewReader(want)
+				for _, e := range back {
+					r.Add(e)
+				}
+				if p := reconcile.NewPlan(r.Actual(), reconcile.Desired{Flows: want}, nil); p.Len() != 1 {
+					b.Fatal(p.Len())
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/flow")
 		})
 	}
 }
