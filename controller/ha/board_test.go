@@ -47,6 +47,7 @@ func ids(as []Attachment) []string {
 }
 
 func TestBoard(t *testing.T) {
+	t.Parallel()
 	c := startEtcd(t, 1)
 	w := newWorld(t)
 	hosts := []string{"h/1", "h/2", "h/3", "h/4", "h/5", "h/6"}

@@ -78,6 +78,7 @@ func (l *loop) leave(host string, h *holding, free bool) {
 	l.busy++
 	l.workers.Go(func() {
 		if closing {
+			<-l.resigned // nobody else claims a host before
 			l.closers <- struct{}{}
 			defer func() { <-l.closers }()
 		}

@@ -78,7 +78,7 @@ func runEtcd(arg string) error {
 	peer, client := []url.URL{{Scheme: "http", Host: c.Peer}}, []url.URL{{Scheme: "http", Host: c.Client}}
 	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls, cfg.ListenClientUrls, cfg.AdvertiseClientUrls = peer, peer, client, client
 	cfg.TickMs, cfg.ElectionMs = 50, 500
-	cfg.LogLevel = "error"
+	cfg.LogLevel = "fatal"
 	e, err := embed.StartEtcd(cfg)
 	if err != nil {
 		return err

@@ -19,6 +19,20 @@
 //	board/attachments/HOST/ID    no lease: placement outlives a controller
 //	board/status/HOST            under the owner's lease
 //
+// # Order of calls
+//
+// [New] with a [Driver], [NewBoard] of the group, [Group.SetHosts] with the
+// policy's hosts, then [Group.Run] and [Board.Run], each in a goroutine. The
+// client is closed after both have returned; end Group.Run first, so that the
+// drivers that it stops may still publish. Compile nothing before
+// [Board.Synced]. On Acquire: connect, claim the switch with the tenure's
+// generation, read the OVSDB, then [Board.PublishAttachments] with all that is
+// there, and again with all of it at each change; never before the OVSDB was
+// read, since what is missing is deleted. Ask [Tenure.Valid] before each write to
+// the switch or the OVSDB. On Lose: return after the last write's barrier or the
+// end of the session. When a host is gone from the policy: SetHosts without it,
+// then [Board.Forget].
+//
 // # Generations
 //
 // Each tenure has a generation for the OpenFlow role (OpenFlow 1.3.5 section

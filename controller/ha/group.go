@@ -35,8 +35,9 @@ type Config struct {
 	// seconds, at least 1 s; 0: [DefaultTTL]. etcd may grant more; see the
 	// package's text.
 	TTL time.Duration
-	// HandoverRate is how many hosts a second this controller hands over to
-	// others while it goes on itself; 0: 200.
+	// HandoverRate is how many hosts a second, at most, this controller hands
+	// over to others while it goes on itself; 0: 200. No more than 8 at a time
+	// are without an owner.
 	HandoverRate int
 	// LoseTimeout is how long a driver may take to stop before its context ends;
 	// 0: 5 s.
@@ -212,6 +213,12 @@ func (g *Group) Self() Self {
 		return Self{}
 	}
 	return Self{Member: l.member, TTL: l.ttl, Frozen: !l.valid()}
+}
+
+func (g *Group) hostWanted(host string) bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.hosts[host]
 }
 
 func (g *Group) lease() *lease {

@@ -64,13 +64,15 @@ type loop struct {
 	dirty   map[string]bool
 	all     bool // everything is dirty
 
-	queue   []string // to be handed over
-	pacing  bool     // the timer of the next hand-over runs
-	results chan result
-	busy    int           // workers that will send a result
-	claims  chan struct{} // limits claims under way
-	closers chan struct{} // limits drivers being stopped at the end
-	workers sync.WaitGroup
+	queue    []string             // to be handed over
+	pacing   bool                 // the timer of the next hand-over runs
+	air      map[string]time.Time // handed over since then, not seen with their next owners yet
+	results  chan result
+	busy     int           // workers that will send a result
+	claims   chan struct{} // limits claims under way
+	closers  chan struct{} // limits drivers being stopped at the end
+	resigned chan struct{} // closed when the others may know that this member goes
+	workers  sync.WaitGroup
 
 	deadline *time.Timer // the lease is no longer certain
 	handover *time.Timer
@@ -80,8 +82,8 @@ type loop struct {
 func newLoop(g *Group, work context.Context, k *keeper) *loop {
 	l := &loop{
 		g: g, k: k, work: work,
-		winners: make(map[string]string), hold: make(map[string]*holding), dirty: make(map[string]bool), all: true,
-		results: make(chan result), claims: make(chan struct{}, 4), closers: make(chan struct{}, 32),
+		winners: make(map[string]string), hold: make(map[string]*holding), dirty: make(map[string]bool), all: true, air: make(map[string]time.Time),
+		results: make(chan result), claims: make(chan struct{}, 16), closers: make(chan struct{}, 2*maxAir), resigned: make(chan struct{}),
 		deadline: time.NewTimer(0), handover: time.NewTimer(0), retry: time.NewTimer(0),
 	}
 	l.deadline.Stop()
@@ -108,13 +110,15 @@ func (l *loop) run(ctx context.Context, leases <-chan leaseEvent, batches <-chan
 			l.busy--
 			l.onResult(r)
 		case <-l.deadline.C:
-			l.freeze()
+			// freeze looks at the lease itself: whatever came first, nothing is
+			// decided by a lease that is not certain.
 		case <-l.handover.C:
 			l.pacing = false
 			l.handOver()
 		case <-l.retry.C:
 			l.all = true
 		}
+		l.freeze()
 		l.decide()
 		if l.closing && l.busy == 0 {
 			return
@@ -146,6 +150,7 @@ func (l *loop) onLease(e leaseEvent) {
 			}
 		}
 		l.queue = nil
+		clear(l.air)
 	}
 }
 
@@ -155,8 +160,9 @@ func (l *loop) publish(cur *lease) {
 	l.g.mu.Unlock()
 }
 
+// freeze stops all writing if the lease is no longer certain.
 func (l *loop) freeze() {
-	if l.frozen || l.lease == nil || l.lease.left() > 0 {
+	if l.frozen || l.closing || l.lease == nil || l.lease.left() > 0 {
 		return
 	}
 	l.frozen = true
@@ -221,6 +227,9 @@ func (l *loop) onBatch(b batch) {
 			}
 			g.owners[name] = o
 			l.dirty[name] = true
+			if o.rev != 0 && (l.lease == nil || o.lease != l.lease.id) {
+				delete(l.air, name)
+			}
 		}
 	}
 }
@@ -323,8 +332,10 @@ func (l *loop) decide() {
 	}
 	clear(l.dirty)
 	l.g.mu.RUnlock()
+	if len(lost) > 0 {
+		l.g.cfg.Log.Warn("keys of hosts were changed by somebody else", "hosts", len(lost), "first", lost[0])
+	}
 	for _, host := range lost {
-		l.g.cfg.Log.Warn("the host's key was changed by somebody else", "host", host)
 		l.leave(host, l.hold[host], false)
 	}
 	for c := range slices.Chunk(claim, maxBatch) {
@@ -343,8 +354,21 @@ func (l *loop) pace() {
 	}
 }
 
+// maxAir is how many hosts are handed over at a time: so few that etcd and the
+// next owners keep up, and none of them waits for the others without a driver.
+const maxAir = 8
+
 // handOver lets one host go.
 func (l *loop) handOver() {
+	for host, since := range l.air {
+		// Its next owner may know nothing of it.
+		if !l.g.hostWanted(host) || time.Since(since) > l.g.cfg.LoseTimeout+time.Second {
+			delete(l.air, host)
+		}
+	}
+	if len(l.air) >= maxAir {
+		return // the timer goes on
+	}
 	for len(l.queue) > 0 && l.lease != nil && !l.frozen && !l.closing {
 		host := l.queue[0]
 		l.queue = l.queue[1:]
@@ -358,6 +382,7 @@ func (l *loop) handOver() {
 			continue
 		}
 		l.leave(host, h, true)
+		l.air[host] = time.Now()
 		break
 	}
 }
@@ -367,11 +392,14 @@ func (l *loop) handOver() {
 func (l *loop) close() {
 	l.closing = true
 	l.deadline.Stop()
-	if l.lease != nil {
+	if l.lease == nil {
+		close(l.resigned)
+	} else {
 		cur := l.lease
 		l.busy++
 		l.workers.Go(func() {
 			l.k.resign(l.work, cur)
+			close(l.resigned)
 			l.send(result{lease: cur})
 		})
 	}

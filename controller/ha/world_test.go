@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,8 +19,8 @@ type world struct {
 
 	mu      sync.Mutex
 	hosts   map[string]*fakeHost
-	moves   int           // tenures begun
-	undrive time.Duration // longest time without a driver, between two
+	moves   int             // tenures begun
+	undrive []time.Duration // without a driver, between two
 }
 
 type fakeHost struct {
@@ -49,7 +50,7 @@ type node struct {
 	wire   *wire
 	cancel context.CancelFunc
 	done   chan struct{}
-	slow   time.Duration // of a driver that stops
+	slow   atomic.Int64 // nanoseconds that a driver takes to stop
 	frozen atomic.Int64
 	lost   atomic.Int64
 }
@@ -74,7 +75,7 @@ func (n *node) Acquire(t *Tenure) {
 		}
 	}
 	if !h.freed.IsZero() {
-		n.w.undrive = max(n.w.undrive, time.Since(h.freed))
+		n.w.undrive = append(n.w.undrive, time.Since(h.freed))
 	}
 	h.drivers[t] = n
 	n.w.moves++
@@ -91,9 +92,7 @@ func (n *node) open() bool {
 
 func (n *node) Lose(_ context.Context, t *Tenure) {
 	host := t.Host
-	if n.slow > 0 {
-		pause(context.Background(), n.slow)
-	}
+	pause(context.Background(), time.Duration(n.slow.Load()))
 	n.lost.Add(1)
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
@@ -138,6 +137,34 @@ func (n *node) Thaw(t *Tenure) {
 	delete(h.frozen, t)
 }
 
+// tenureCount returns how many hosts a controller may write to.
+func (n *node) tenureCount() int {
+	n.w.mu.Lock()
+	defer n.w.mu.Unlock()
+	count := 0
+	for _, h := range n.w.hosts {
+		for t, who := range h.drivers {
+			if who == n && t.Valid() {
+				count++
+			}
+		}
+	}
+	return count
+}
+
+// gaps tells how long hosts had no driver since the call before.
+func (w *world) gaps() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d := w.undrive
+	w.undrive = nil
+	if len(d) == 0 {
+		return "no host without a driver"
+	}
+	slices.Sort(d)
+	return fmt.Sprintf("%d moves, without a driver for %v (median) to %v", len(d), d[len(d)/2], d[len(d)-1])
+}
+
 // join starts a controller.
 func (w *world) join(c *cluster, name string, hosts []string, change ...func(*Config)) *node {
 	w.tb.Helper()
@@ -147,9 +174,16 @@ func (w *world) join(c *cluster, name string, hosts []string, change ...func(*Co
 	for _, f := range change {
 		f(&cfg)
 	}
+	n.start(cfg, hosts)
+	w.tb.Cleanup(n.leave)
+	return n
+}
+
+func (n *node) start(cfg Config, hosts []string) {
+	n.w.tb.Helper()
 	g, err := New(cfg)
 	if err != nil {
-		w.tb.Fatal(err)
+		n.w.tb.Fatal(err)
 	}
 	n.group = g
 	g.SetHosts(hosts)
@@ -158,11 +192,9 @@ func (w *world) join(c *cluster, name string, hosts []string, change ...func(*Co
 	go func() {
 		defer close(n.done)
 		if err := g.Run(ctx); err != nil {
-			w.tb.Error(err)
+			n.w.tb.Error(err)
 		}
 	}()
-	w.tb.Cleanup(n.leave)
-	return n
 }
 
 // leave ends a controller in good order.
