@@ -16,12 +16,13 @@ import (
 
 var threeVMs = []vm{{"web1", "10.0.1.11", ""}, {"web2", "10.0.1.12", "h2"}, {"db1", "10.0.2.11", ""}}
 
-// attachThree attaches threeVMs to h1, h2 and h3, whose bridges must be there.
-func attachThree(w *network) {
+// attachFirst attaches the first n of threeVMs, each to a host of its own, whose
+// bridges must be there.
+func (w *network) attachFirst(n int) {
 	w.t.Helper()
-	w.attach("h1", "web1")
-	w.attach("h2", "web2")
-	w.attach("h3", "db1")
+	for i, v := range threeVMs[:n] {
+		w.attach(w.names[i], v.name)
+	}
 }
 
 func installedEverywhere(n int) func(*admin.Status) bool {
@@ -43,12 +44,23 @@ func bring(t *testing.T, n int, extra string) *network {
 	return w
 }
 
+// working brings up n hosts, each with one of threeVMs, and a daemon that has
+// installed all of them. It returns how to stop the daemon, and what it says.
+func working(t *testing.T, n int, extra string) (w *network, stop func(), st *admin.Status) {
+	t.Helper()
+	w = bring(t, n, extra)
+	stop = w.run()
+	w.await("the bridges are there", synced)
+	w.attachFirst(n)
+	return w, stop, w.await("all VMs are installed", installedEverywhere(n))
+}
+
 func TestFromPolicyToFlows(t *testing.T) {
 	w := bring(t, 3, "")
 	w.run()
 	w.await("the bridges are there", synced)
 	before := len(w.flows("h1"))
-	attachThree(w)
+	w.attachFirst(3)
 	st := w.await("all VMs are installed", func(s *admin.Status) bool { return installedEverywhere(3)(s) && s.Healthy })
 	for _, h := range st.Hosts {
 		if got := len(w.flows(h.Name)); got != h.FlowsWanted+1 || h.FlowsInstalled != h.FlowsWanted {
@@ -72,11 +84,7 @@ func TestFromPolicyToFlows(t *testing.T) {
 }
 
 func TestEditSendsOnlyWhatDiffers(t *testing.T) {
-	w := bring(t, 3, "")
-	w.run()
-	w.await("bridges", synced)
-	attachThree(w)
-	st := w.await("installed", installedEverywhere(3))
+	w, _, st := working(t, 3, "")
 	mods := w.mods()
 
 	// The very same policy in other words: nothing but the sentinel.
@@ -123,12 +131,7 @@ func TestEditSendsOnlyWhatDiffers(t *testing.T) {
 }
 
 func TestBadPolicyNeverReachesASwitch(t *testing.T) {
-	w := bring(t, 2, "")
-	stop := w.run()
-	w.await("bridges", synced)
-	w.attach("h1", "web1")
-	w.attach("h2", "web2")
-	good := w.await("installed", installedEverywhere(2))
+	w, stop, good := working(t, 2, "")
 	flows, mods := w.flows("h1"), w.mods()
 	for name, text := range map[string]string{
 		"not YAML":     "{",
@@ -238,11 +241,7 @@ func TestForeignFlowsSurvive(t *testing.T) {
 }
 
 func TestNothingIsTouchedBeforeEverythingIsKnown(t *testing.T) {
-	w := bring(t, 3, "placement-grace: 1h")
-	stop := w.run()
-	w.await("bridges", synced)
-	attachThree(w)
-	w.await("installed", installedEverywhere(3))
+	w, stop, _ := working(t, 3, "placement-grace: 1h")
 	stop()
 	before := map[string][]string{}
 	for _, h := range w.names {
@@ -280,11 +279,7 @@ func TestNothingIsTouchedBeforeEverythingIsKnown(t *testing.T) {
 }
 
 func TestSilentHostDelaysNobodyAndItsVMsStayReachable(t *testing.T) {
-	w := bring(t, 3, "placement-grace: 300ms")
-	stop := w.run()
-	w.await("bridges", synced)
-	attachThree(w)
-	w.await("installed", installedEverywhere(3))
+	w, stop, _ := working(t, 3, "placement-grace: 300ms")
 	stop()
 	toDB1 := func() (n int) {
 		for _, f := range w.flows("h1") {
@@ -335,12 +330,7 @@ func TestSilentHostDelaysNobodyAndItsVMsStayReachable(t *testing.T) {
 }
 
 func TestOVSDBRestartTouchesNothing(t *testing.T) {
-	w := bring(t, 2, "")
-	w.run()
-	w.await("bridges", synced)
-	w.attach("h1", "web1")
-	w.attach("h2", "web2")
-	w.await("installed", installedEverywhere(2))
+	w, _, _ := working(t, 2, "")
 	flows, mods := w.flows("h2"), w.mods()
 	if err := w.hosts["h1"].StopOVSDB(); err != nil {
 		t.Fatal(err)
@@ -372,12 +362,7 @@ func TestLongOVSDBOutage(t *testing.T) {
 		t.Skip("takes 20 s")
 	}
 	t.Parallel()
-	w := bring(t, 2, "")
-	w.run()
-	w.await("bridges", synced)
-	w.attach("h1", "web1")
-	w.attach("h2", "web2")
-	w.await("installed", installedEverywhere(2))
+	w, _, _ := working(t, 2, "")
 	flows, before := w.flows("h1"), w.mods()
 	if err := w.hosts["h1"].StopOVSDB(); err != nil {
 		t.Fatal(err)
@@ -403,12 +388,7 @@ func TestLongOVSDBOutage(t *testing.T) {
 }
 
 func TestVswitchdRestartHeals(t *testing.T) {
-	w := bring(t, 2, "")
-	w.run()
-	w.await("bridges", synced)
-	w.attach("h1", "web1")
-	w.attach("h2", "web2")
-	w.await("installed", installedEverywhere(2))
+	w, _, _ := working(t, 2, "")
 	flows := withoutSentinel(w.flows("h1"))
 	for range 3 {
 		if err := w.hosts["h1"].KillVswitchd(); err != nil {

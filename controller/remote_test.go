@@ -2,7 +2,6 @@ package controller_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,17 +13,6 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovstest"
 )
-
-// freePort returns a TCP port of 127.0.0.1 that nobody uses now.
-func freePort(t testing.TB) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
-}
 
 // pki is what docs/REMOTE.md has the operator make, by the same commands.
 type pki struct{ dir string }
@@ -59,35 +47,8 @@ func (p pki) file(name string) string { return filepath.Join(p.dir, name) }
 // the database, as the packages of Linux distributions start it.
 func startRemote(t testing.TB) *ovsproc.Switch {
 	t.Helper()
-	ovstest.Require(t)
-	dir, err := os.MkdirTemp("", "ovs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	s := ovsproc.New(dir, ovsproc.VswitchdArgs("--enable-dummy=override"))
-	t.Cleanup(func() {
-		if err := s.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	db := filepath.Join(dir, "conf.db")
-	for _, args := range [][]string{
-		{"ovsdb-tool", "create", db, ovsproc.Schema},
-		{"ovsdb-server", db, "--remote=punix:" + s.DBSock(), "--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
-			"--private-key=db:Open_vSwitch,SSL,private_key", "--certificate=db:Open_vSwitch,SSL,certificate", "--bootstrap-ca-cert=db:Open_vSwitch,SSL,ca_cert",
-			"--pidfile=" + s.OVSDBPidFile(), "--log-file=" + filepath.Join(dir, "ovsdb-server.log"),
-			"--unixctl=" + filepath.Join(dir, "ovsdb-server.ctl"), "--detach", "--no-chdir", "-vconsole:off"},
-		{"ovs-vsctl", "--db=unix:" + s.DBSock(), "--no-wait", "init"},
-	} {
-		if _, err := s.Run(t.Context(), args[0], args[1:]...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := s.StartVswitchd(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return ovstest.Start(t, ovsproc.OVSDBArgs("--remote=db:Open_vSwitch,Open_vSwitch,manager_options",
+		"--private-key=db:Open_vSwitch,SSL,private_key", "--certificate=db:Open_vSwitch,SSL,certificate", "--bootstrap-ca-cert=db:Open_vSwitch,SSL,ca_cert"))
 }
 
 // remote is one host that is reached over the network.
@@ -106,7 +67,7 @@ func newRemote(t testing.TB, method string) *remote {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	r := &remote{method: method, ovsdb: freePort(t), flows: freePort(t), network: &network{
+	r := &remote{method: method, ovsdb: ovstest.FreePort(t), flows: ovstest.FreePort(t), network: &network{
 		t: t, dir: dir, names: []string{"h1"}, hosts: map[string]*ovsproc.Switch{"h1": s},
 		policy: filepath.Join(dir, "policy.yaml"), settings: filepath.Join(dir, "nvgre.yaml"), socket: filepath.Join(dir, "admin.sock"),
 	}}

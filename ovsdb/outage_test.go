@@ -229,7 +229,7 @@ func TestRestartOfVswitchd(t *testing.T) {
 
 func TestOverTCP(t *testing.T) {
 	sw := ovstest.Start(t)
-	port := freePort(t)
+	port := ovstest.FreePort(t)
 	if _, err := sw.Run(t.Context(), "ovs-appctl", "-t", sw.Dir()+"/ovsdb-server.ctl", "ovsdb-server/add-remote", fmt.Sprintf("ptcp:%d:127.0.0.1", port)); err != nil {
 		t.Fatal(err)
 	}

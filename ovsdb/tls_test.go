@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,16 +20,6 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovstest"
 )
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
-}
 
 // authority signs certificates as ovs-pki does: without any name of a machine.
 type authority struct {
@@ -95,31 +84,11 @@ func (a *authority) make(t testing.TB, name string, c *x509.Certificate) (*x509.
 // startTLSServer starts an ovsdb-server that listens for TLS.
 func startTLSServer(t testing.TB, ca *authority) ovsaddr.Endpoint {
 	t.Helper()
-	ovstest.Require(t)
-	dir, err := os.MkdirTemp("", "ovs")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	sw := ovsproc.New(dir)
 	cert, key := ca.sign(t, "switch")
-	db := filepath.Join(dir, "conf.db")
-	if _, err := sw.Run(t.Context(), "ovsdb-tool", "create", db, ovsproc.Schema); err != nil {
-		t.Fatal(err)
-	}
-	port := freePort(t)
-	t.Cleanup(func() {
-		if err := sw.StopOVSDB(); err != nil {
-			t.Error(err)
-		}
-	})
-	if _, err := sw.Run(t.Context(), "ovsdb-server", db, fmt.Sprintf("--remote=pssl:%d:127.0.0.1", port), "--remote=punix:"+sw.DBSock(),
-		"--private-key="+key, "--certificate="+cert, "--ca-cert="+ca.file("cacert"),
-		"--pidfile="+sw.OVSDBPidFile(), "--log-file="+filepath.Join(dir, "ovsdb-server.log"),
-		"--unixctl="+filepath.Join(dir, "ovsdb-server.ctl"), "--detach", "--no-chdir", "-vconsole:off"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := sw.Vsctl(t.Context(), "--no-wait", "init"); err != nil {
+	port := ovstest.FreePort(t)
+	sw := ovstest.New(t, ovsproc.OVSDBArgs(fmt.Sprintf("--remote=pssl:%d:127.0.0.1", port),
+		"--private-key="+key, "--certificate="+cert, "--ca-cert="+ca.file("cacert")))
+	if err := sw.StartOVSDB(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return ovsaddr.Endpoint{Network: "ssl", Address: fmt.Sprintf("127.0.0.1:%d", port)}

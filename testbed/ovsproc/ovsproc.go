@@ -28,6 +28,7 @@ const Schema = "/usr/share/openvswitch/vswitch.ovsschema"
 type Switch struct {
 	dir          string
 	netns        string
+	ovsdbArgs    []string
 	vswitchdArgs []string
 }
 
@@ -36,6 +37,11 @@ type Option func(*Switch)
 
 // InNetNS runs the daemons in the named network namespace (ip-netns(8)).
 func InNetNS(name string) Option { return func(s *Switch) { s.netns = name } }
+
+// OVSDBArgs adds arguments for ovsdb-server, such as --remote=ptcp:6640.
+func OVSDBArgs(args ...string) Option {
+	return func(s *Switch) { s.ovsdbArgs = append(s.ovsdbArgs, args...) }
+}
 
 // VswitchdArgs adds arguments for ovs-vswitchd, such as --enable-dummy=override.
 func VswitchdArgs(args ...string) Option {
@@ -87,15 +93,14 @@ func (s *Switch) StartOVSDB(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := s.run(ctx, s.netns, "ovsdb-server", db,
-		"--remote=punix:"+s.DBSock(), "--pidfile="+s.OVSDBPidFile(),
-		"--log-file="+filepath.Join(s.dir, "ovsdb-server.log"),
-		"--unixctl="+filepath.Join(s.dir, "ovsdb-server.ctl"),
-		"--detach", "--no-chdir", "-vconsole:off")
-	if err != nil {
+	args := append([]string{db, "--remote=punix:" + s.DBSock(), "--pidfile=" + s.OVSDBPidFile(),
+		"--log-file=" + filepath.Join(s.dir, "ovsdb-server.log"),
+		"--unixctl=" + filepath.Join(s.dir, "ovsdb-server.ctl"),
+		"--detach", "--no-chdir", "-vconsole:off"}, s.ovsdbArgs...)
+	if _, err := s.run(ctx, s.netns, "ovsdb-server", args...); err != nil {
 		return err
 	}
-	_, err = s.Vsctl(ctx, "--no-wait", "init")
+	_, err := s.Vsctl(ctx, "--no-wait", "init")
 	return err
 }
 

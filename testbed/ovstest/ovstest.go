@@ -5,7 +5,10 @@ package ovstest
 
 import (
 	"context"
+	"net"
 	"os"
+	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
@@ -48,9 +51,54 @@ func Require(tb testing.TB, tools ...string) {
 	}
 }
 
-// Start starts a switch with the dummy datapath, which forwards nothing by
-// itself and needs no privileges beyond root's files, and ends it with the test.
-func Start(tb testing.TB, opts ...ovsproc.Option) *ovsproc.Switch {
+// Serve listens on a unix socket of its own and hands each connection to serve,
+// in a goroutine, until the test ends. Then it calls closeAll, which must make
+// every serve return, and waits for them.
+func Serve(tb testing.TB, serve func(net.Conn) error, closeAll func()) (path string) {
+	tb.Helper()
+	// Not tb.TempDir: its path can exceed what a unix socket's address holds.
+	dir, err := os.MkdirTemp("", "sim")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	path = filepath.Join(dir, "sock")
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() { serve(c) })
+		}
+	})
+	tb.Cleanup(func() {
+		ln.Close()
+		closeAll()
+		wg.Wait()
+	})
+	return path
+}
+
+// FreePort returns a TCP port of 127.0.0.1 that nobody uses now.
+func FreePort(tb testing.TB) int {
+	tb.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().(*net.TCPAddr).Port
+}
+
+// New returns a switch of which nothing runs yet, in a directory of its own. What
+// is started of it ends with the test.
+func New(tb testing.TB, opts ...ovsproc.Option) *ovsproc.Switch {
 	tb.Helper()
 	Require(tb)
 	// Not tb.TempDir: its path can exceed what a unix socket's address holds.
@@ -65,6 +113,14 @@ func Start(tb testing.TB, opts ...ovsproc.Option) *ovsproc.Switch {
 			tb.Error(err)
 		}
 	})
+	return s
+}
+
+// Start starts a switch with the dummy datapath, which forwards nothing by
+// itself and needs no privileges beyond root's files, and ends it with the test.
+func Start(tb testing.TB, opts ...ovsproc.Option) *ovsproc.Switch {
+	tb.Helper()
+	s := New(tb, opts...)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if err := s.Start(ctx); err != nil {

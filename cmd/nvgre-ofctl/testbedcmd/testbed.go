@@ -74,6 +74,17 @@ each VM a namespace on its host's br-int. A testbed needs root.`,
 
 func (c *command) open() (*testbed.Testbed, error) { return testbed.Open(c.root, c.name) }
 
+// opened makes a command's function of one that works on the testbed.
+func (c *command) opened(run func(*cobra.Command, *testbed.Testbed, []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		tb, err := c.open()
+		if err != nil {
+			return err
+		}
+		return run(cmd, tb, args)
+	}
+}
+
 // Exit codes that main documents.
 const (
 	codeUsage       = 2
@@ -205,16 +216,12 @@ func (c *command) inspect() *cobra.Command {
 		Use:   "inspect",
 		Short: "Describe a testbed: namespaces, run directories, addresses, capture points",
 		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			tb, err := c.open()
-			if err != nil {
-				return err
-			}
+		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, _ []string) error {
 			if output == "json" {
 				return writeJSON(cmd.OutOrStdout(), tb.Inspect())
 			}
 			return tb.Inspect().WriteTable(cmd.OutOrStdout())
-		},
+		}),
 	}
 	outputFlag(cmd, &output)
 	return cmd
@@ -246,11 +253,7 @@ func (c *command) exec() *cobra.Command {
   nvgre-ofctl testbed exec h1 -- ovs-vsctl show`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: c.completeNode,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			tb, err := c.open()
-			if err != nil {
-				return err
-			}
+		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, args []string) error {
 			// ctrl-C reaches the command from the terminal; what ends us ends it.
 			ctx, cancel := signal.NotifyContext(context.WithoutCancel(cmd.Context()), syscall.SIGTERM)
 			defer cancel()
@@ -264,7 +267,7 @@ func (c *command) exec() *cobra.Command {
 				return &ExitError{Code: code}
 			}
 			return nil
-		},
+		}),
 	}
 }
 

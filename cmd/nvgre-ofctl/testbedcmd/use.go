@@ -35,11 +35,7 @@ across its subnets at the price of one hop, and across tenants nobody is.
 All adapters are watched, so a packet that reaches the wrong VM with the right
 address is found as well.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			tb, err := c.open()
-			if err != nil {
-				return err
-			}
+		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, _ []string) error {
 			ctx, cancel := untilInterrupt(cmd)
 			defer cancel()
 			m, err := tb.Ping(ctx)
@@ -57,7 +53,7 @@ address is found as well.`,
 				return &ExitError{1, fmt.Errorf("%d of %d pairs are not as the policy wants", m.Differences, len(m.Pairs))}
 			}
 			return nil
-		},
+		}),
 	}
 	outputFlag(cmd, &output)
 	return cmd
@@ -75,11 +71,7 @@ VM's adapter, until ctrl-C. NVGRE is decoded. In the underlay, each frame that a
 sends is shown once.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: c.completeNode,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			tb, err := c.open()
-			if err != nil {
-				return err
-			}
+		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, args []string) error {
 			points, err := tb.CapturePoints(append(args, "")[0])
 			if err != nil {
 				return err
@@ -102,7 +94,7 @@ sends is shown once.`,
 			ctx, cancel := untilInterrupt(cmd)
 			defer cancel()
 			return runCapture(ctx, cmd.ErrOrStderr(), points, count, show)
-		},
+		}),
 	}
 	cmd.Flags().IntVarP(&count, "count", "c", 0, "stop after this many frames (0: ctrl-C stops)")
 	cmd.Flags().StringVarP(&file, "write", "w", "", "write the frames to this file (pcap) instead of showing them")
@@ -143,11 +135,7 @@ func (c *command) shell() *cobra.Command {
 		Example: `  nvgre-ofctl testbed shell
   echo 'blue/web1 ping -c1 db1' | nvgre-ofctl testbed shell`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			tb, err := c.open()
-			if err != nil {
-				return err
-			}
+		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, _ []string) error {
 			s := &shell.Shell{Testbed: tb, In: cmd.InOrStdin(), Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr()}
 			if f, ok := s.In.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 				// ctrl-C ends what runs in the shell, not the shell.
@@ -161,7 +149,7 @@ func (c *command) shell() *cobra.Command {
 				return err
 			}
 			return nil
-		},
+		}),
 	}
 }
 
@@ -170,13 +158,9 @@ func (c *command) plug() *cobra.Command {
 		Use:   "plug IFACE-ID [HOST]",
 		Short: "Add a VM that the policy file has by now",
 		Args:  cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			tb, err := c.open()
-			if err != nil {
-				return err
-			}
+		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, args []string) error {
 			return tb.Plug(cmd.Context(), args[0], append(args, "")[1])
-		},
+		}),
 	}
 }
 
@@ -186,13 +170,9 @@ func (c *command) unplug() *cobra.Command {
 		Short:             "Remove a VM",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeNode,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			tb, err := c.open()
-			if err != nil {
-				return err
-			}
+		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, args []string) error {
 			return tb.Unplug(cmd.Context(), args[0])
-		},
+		}),
 	}
 }
 
@@ -202,13 +182,9 @@ func (c *command) move() *cobra.Command {
 		Short:             "Move a running VM to another host, as a live migration does",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: c.completeNode,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			tb, err := c.open()
-			if err != nil {
-				return err
-			}
+		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, args []string) error {
 			return tb.Move(cmd.Context(), args[0], args[1])
-		},
+		}),
 	}
 }
 
@@ -219,13 +195,9 @@ func (c *command) restart() *cobra.Command {
 		Short:             "Restart a host's ovs-vswitchd, which forgets all flows",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeNode,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			tb, err := c.open()
-			if err != nil {
-				return err
-			}
+		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, args []string) error {
 			return tb.RestartSwitch(cmd.Context(), args[0], crash)
-		},
+		}),
 	}
 	cmd.Flags().BoolVar(&crash, "crash", false, "end it with SIGKILL")
 	return cmd

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -134,7 +133,7 @@ func TestOVSDBHost(t *testing.T) {
 		}
 	}
 	with := func(c ovsdb.Config, change func(*ovsdb.Config)) ovsdb.Config { change(&c); return c }
-	listener := fmt.Sprintf("ptcp:%d:127.0.0.1", freePort(t))
+	listener := fmt.Sprintf("ptcp:%d:127.0.0.1", ovstest.FreePort(t))
 	installed := func(s ovsdb.State) bool { return len(s.Attachments) > 0 && s.Attachments[0].Installed == "7" }
 	ready := func(s ovsdb.State) bool { return s.BridgeReady }
 	for i, step := range []struct {
@@ -208,15 +207,4 @@ func sortedRecords(s string) string {
 	records := strings.Split(strings.TrimSpace(s), "\n\n")
 	slices.Sort(records)
 	return strings.Join(records, "\n\n") + "\n\n"
-}
-
-// freePort returns a TCP port that nobody listens on now.
-func freePort(t *testing.T) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
 }

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -44,49 +42,13 @@ func serve(tb testing.TB, s *Server) (path string) {
 	if err := s.Transact(func(tx *Tx) error { tx.Insert("Open_vSwitch", nil); return nil }); err != nil {
 		tb.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "dbs")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	path = filepath.Join(dir, "db.sock")
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			nc, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { s.Serve(nc) })
-		}
-	})
-	tb.Cleanup(func() {
-		ln.Close()
-		s.Close()
-		wg.Wait()
-		os.RemoveAll(dir)
-	})
-	return path
+	return ovstest.Serve(tb, s.Serve, s.Close)
 }
 
 // startReal starts an ovsdb-server without ovs-vswitchd.
 func startReal(tb testing.TB) *ovsproc.Switch {
 	tb.Helper()
-	ovstest.Require(tb, "ovsdb-tool")
-	dir, err := os.MkdirTemp("", "dbs")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	sw := ovsproc.New(dir)
-	tb.Cleanup(func() {
-		if err := sw.StopOVSDB(); err != nil {
-			tb.Error(err)
-		}
-		os.RemoveAll(dir)
-	})
+	sw := ovstest.New(tb)
 	if err := sw.StartOVSDB(context.Background()); err != nil {
 		tb.Fatal(err)
 	}

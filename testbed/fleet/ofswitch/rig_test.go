@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -105,32 +102,7 @@ func (c *client) exchange(tb testing.TB, b []byte) [][]byte {
 // serve makes a simulated switch listen until the test ends.
 func serve(tb testing.TB, s *Switch) (path string) {
 	tb.Helper()
-	dir, err := os.MkdirTemp("", "ofs")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	path = filepath.Join(dir, "sim")
-	ln, err := net.Listen("unix", path)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			nc, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { s.Serve(nc) })
-		}
-	})
-	tb.Cleanup(func() {
-		ln.Close()
-		s.Close()
-		wg.Wait()
-		os.RemoveAll(dir)
-	})
-	return path
+	return ovstest.Serve(tb, s.Serve, s.Close)
 }
 
 // startReal starts Open vSwitch with an empty bridge br-int.
