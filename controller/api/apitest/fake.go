@@ -1,0 +1,251 @@
+// Package apitest has a backend in memory, for tests of the API and of what uses
+// it. It keeps the contract of api.Backend, errors included.
+package apitest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/admin"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/store"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
+
+// Backend is a policy with its history, in memory. It is safe for use by many
+// goroutines.
+type Backend struct {
+	mu        sync.Mutex
+	revisions []store.Event // the oldest first; [0] is the empty policy
+	compacted int           // so many of them are no longer kept
+	changed   chan struct{} // closed and replaced with each revision
+	fail      error
+	slow      func(ctx context.Context, o store.ApplyOptions) error
+	status    admin.Status
+}
+
+// New returns a backend with an empty policy of revision 1.
+func New() *Backend {
+	p, _ := tenant.Empty().Apply(nil, 1)
+	return &Backend{changed: make(chan struct{}), revisions: []store.Event{{Head: store.Head{Revision: 1, Time: time.Unix(1700000000, 0).UTC()}, Policy: p}}}
+}
+
+// Fail makes everything that asks the store fail with err; nil ends that. What
+// is in force can still be read, as it can where etcd is away.
+func (b *Backend) Fail(err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fail = err
+}
+
+// Slow makes every apply call f before it stores anything.
+func (b *Backend) Slow(f func(ctx context.Context, o store.ApplyOptions) error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.slow = f
+}
+
+// Compact forgets all revisions before the one given.
+func (b *Backend) Compact(revision uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.compacted < len(b.revisions)-1 && b.revisions[b.compacted].Revision < revision {
+		b.compacted++
+	}
+}
+
+// SetStatus sets what Status returns.
+func (b *Backend) SetStatus(s admin.Status) {
+	s.Judge()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status = s
+}
+
+// Status implements api.StatusSource.
+func (b *Backend) Status() *admin.Status {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.status
+	return &s
+}
+
+func (b *Backend) now() store.Event { return b.revisions[len(b.revisions)-1] }
+
+// Policy implements api.Backend.
+func (b *Backend) Policy() *tenant.Policy {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.now().Policy
+}
+
+// find returns the version that was in force at a moment. The lock is held.
+func (b *Backend) find(at store.At) (store.Event, error) {
+	if at == (store.At{}) {
+		return b.now(), nil
+	}
+	if b.fail != nil {
+		return store.Event{}, b.fail
+	}
+	if at.Revision > b.now().Revision {
+		return store.Event{}, fmt.Errorf("%w: in force is %d", store.ErrFuture, b.now().Revision)
+	}
+	for i := len(b.revisions) - 1; i >= b.compacted; i-- {
+		e := b.revisions[i]
+		if at.Revision != 0 && e.Revision <= at.Revision || at.Revision == 0 && !e.Time.After(at.Time) {
+			return e, nil
+		}
+	}
+	return store.Event{}, fmt.Errorf("%w: the oldest is %d", store.ErrCompacted, b.revisions[b.compacted].Revision)
+}
+
+// PolicyAt implements api.Backend.
+func (b *Backend) PolicyAt(_ context.Context, at store.At) (*tenant.Policy, store.Head, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e, err := b.find(at)
+	return e.Policy, e.Head, err
+}
+
+// Apply implements api.Backend.
+func (b *Backend) Apply(ctx context.Context, changes []tenant.Change, o store.ApplyOptions) (store.Applied, error) {
+	b.mu.Lock()
+	slow := b.slow
+	b.mu.Unlock()
+	if slow != nil {
+		if err := slow(ctx, o); err != nil {
+			return store.Applied{}, err
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail != nil {
+		return store.Applied{}, b.fail
+	}
+	if err := ctx.Err(); err != nil {
+		return store.Applied{}, err
+	}
+	before := b.now()
+	if o.IfRevision != 0 && o.IfRevision != before.Revision {
+		return store.Applied{}, fmt.Errorf("%w: %d was wanted, in force is %d", store.ErrConflict, o.IfRevision, before.Revision)
+	}
+	next, problems := before.Policy.Apply(changes, before.Revision+3) // etcd's revisions have gaps too
+	if len(problems) > 0 {
+		return store.Applied{}, &store.InvalidError{Problems: problems}
+	}
+	effective := slices.Collect(tenant.Diff(before.Policy, next))
+	a := store.Applied{Head: before.Head, Effective: effective, Before: before.Policy}
+	if len(effective) == 0 {
+		return a, nil
+	}
+	a.Head = store.Head{Revision: next.Revision(), Time: before.Time.Add(time.Minute), Changes: len(effective), Author: o.Author, Comment: o.Comment}
+	if o.DryRun {
+		a.Revision, a.Time = before.Revision, before.Time
+		return a, nil
+	}
+	b.revisions = append(b.revisions, store.Event{Head: a.Head, Effective: effective, Policy: next})
+	close(b.changed)
+	b.changed = make(chan struct{})
+	return a, nil
+}
+
+// Rollback implements api.Backend.
+func (b *Backend) Rollback(ctx context.Context, to store.At, o store.ApplyOptions) (store.Applied, error) {
+	want, _, err := b.PolicyAt(ctx, to)
+	if err != nil {
+		return store.Applied{}, err
+	}
+	return b.Apply(ctx, slices.Collect(tenant.Diff(b.Policy(), want)), o)
+}
+
+// Heads implements api.Backend.
+func (b *Backend) Heads(_ context.Context, before uint64, limit int) ([]store.Head, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail != nil {
+		return nil, b.fail
+	}
+	var heads []store.Head
+	for i := len(b.revisions) - 1; i >= b.compacted && len(heads) < limit; i-- {
+		if e := b.revisions[i]; before == 0 || e.Revision < before {
+			heads = append(heads, e.Head)
+		}
+	}
+	return heads, nil
+}
+
+// Diff implements api.Backend.
+func (b *Backend) Diff(ctx context.Context, from, to store.At) ([]tenant.Change, error) {
+	p, _, err := b.PolicyAt(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	q, _, err := b.PolicyAt(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Collect(tenant.Diff(p, q)), nil
+}
+
+// versions returns the states of the objects that keep wants.
+func (b *Backend) versions(keep func(c tenant.Change, before, after *tenant.Policy) bool) (out []store.Version, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail != nil {
+		return nil, b.fail
+	}
+	for i := max(1, b.compacted); i < len(b.revisions); i++ {
+		e := b.revisions[i]
+		for _, c := range e.Effective {
+			if keep(c, b.revisions[i-1].Policy, e.Policy) {
+				out = append(out, store.Version{Head: e.Head, Key: c.Key(), Object: c.Object()})
+			}
+		}
+	}
+	return out, nil
+}
+
+// History implements api.Backend.
+func (b *Backend) History(_ context.Context, k tenant.Key) ([]store.Version, error) {
+	return b.versions(func(c tenant.Change, _, _ *tenant.Policy) bool { return c.Key() == k })
+}
+
+// RecordHistory implements api.Backend.
+func (b *Backend) RecordHistory(_ context.Context, id tenant.RDID, ca tenant.CA) ([]store.Version, error) {
+	return b.versions(func(c tenant.Change, before, after *tenant.Policy) bool {
+		in := func(p *tenant.Policy) bool { s, ok := p.Subnet(c.Key().VSID()); return ok && s.RDID == id }
+		return c.Key().Kind() == tenant.KindRecord && c.Key().CA() == ca && (in(before) || in(after))
+	})
+}
+
+// Events implements api.Backend.
+func (b *Backend) Events(ctx context.Context, after uint64, yield func(store.Event) error) error {
+	for {
+		b.mu.Lock()
+		changed, fail := b.changed, b.fail
+		old := after < b.revisions[b.compacted].Revision && b.compacted > 0
+		events := slices.Clone(b.revisions)
+		b.mu.Unlock()
+		if fail != nil {
+			return fail
+		}
+		if old {
+			return store.ErrCompacted
+		}
+		for _, e := range events {
+			if e.Revision > after {
+				if err := yield(e); err != nil {
+					return err
+				}
+				after = e.Revision
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
