@@ -124,6 +124,7 @@ func (s *service) apply(ctx context.Context, in *applyInput) (*huma.StreamRespon
 		leave()
 		return nil, err
 	}
+	before := s.backend.Policy()
 	run := func(ctx context.Context, progress func(done, total int)) (store.Applied, error) {
 		defer leave()
 		o := o
@@ -135,7 +136,7 @@ func (s *service) apply(ctx context.Context, in *applyInput) (*huma.StreamRespon
 	}
 	return &huma.StreamResponse{Body: func(c huma.Context) {
 		if strings.Contains(in.Accept, mediaNDJSON) {
-			s.streamApply(c, o, run)
+			s.streamApply(c, o, before, run)
 			return
 		}
 		applied, err := run(ctx, nil)
@@ -144,7 +145,7 @@ func (s *service) apply(ctx context.Context, in *applyInput) (*huma.StreamRespon
 			return
 		}
 		c.SetHeader("Policy-Revision", revisionHeader(applied.Revision))
-		writeJSON(c, http.StatusOK, mediaJSON, appliedOf(applied, o.DryRun))
+		writeJSON(c, http.StatusOK, mediaJSON, appliedOf(applied, before, o.DryRun))
 	}}, nil
 }
 
@@ -191,7 +192,7 @@ func (s *service) replace(ctx context.Context, changes []tenant.Change, o store.
 
 // streamApply answers with progress. The status is only sent with the first of
 // it: what fails at once has a status of its own.
-func (s *service) streamApply(c huma.Context, o store.ApplyOptions, run func(context.Context, func(done, total int)) (store.Applied, error)) {
+func (s *service) streamApply(c huma.Context, o store.ApplyOptions, before *tenant.Policy, run func(context.Context, func(done, total int)) (store.Applied, error)) {
 	type outcome struct {
 		applied store.Applied
 		err     error
@@ -223,7 +224,7 @@ func (s *service) streamApply(c huma.Context, o store.ApplyOptions, run func(con
 			}
 		case out := <-done:
 			if out.err == nil {
-				line(ApplyLine{Applied: appliedOf(out.applied, o.DryRun)})
+				line(ApplyLine{Applied: appliedOf(out.applied, before, o.DryRun)})
 				return
 			}
 			p := refused(ctx, out.err, o)
@@ -283,9 +284,10 @@ func (s *service) rollback(ctx context.Context, in *rollbackInput) (*appliedOutp
 	if (to.Revision == 0) == to.Time.IsZero() {
 		return nil, invalid("the request does not say where to return to", Fault{Pointer: "query.to", Detail: "want either to=REVISION or to_at=TIME"})
 	}
+	before := s.backend.Policy()
 	applied, err := s.backend.Rollback(ctx, to, o)
 	if err != nil {
 		return nil, refused(ctx, err, o)
 	}
-	return &appliedOutput{Status: http.StatusOK, Revision: revisionHeader(applied.Revision), Body: appliedOf(applied, o.DryRun)}, nil
+	return &appliedOutput{Status: http.StatusOK, Revision: revisionHeader(applied.Revision), Body: appliedOf(applied, before, o.DryRun)}, nil
 }

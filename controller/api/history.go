@@ -1,8 +1,10 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -11,7 +13,9 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/policyfile"
 )
 
-type revisionsInput struct{ Paging }
+type revisionsInput struct {
+	Limit uint64 `query:"limit" minimum:"1" maximum:"10000" default:"500" doc:"the most that are listed"`
+}
 
 type revisionsOutput struct{ Body *Revisions }
 
@@ -27,6 +31,7 @@ type historyInput struct {
 	Key           string `query:"key" doc:"key of an object" example:"records/5001/10.0.1.11"`
 	CA            string `query:"ca" doc:"instead of key, with routing_domain: a customer address, whatever its virtual subnets were"`
 	RoutingDomain string `query:"routing_domain" doc:"name or RDID; one that is gone is named by its RDID"`
+	Limit         uint64 `query:"limit" minimum:"1" maximum:"10000" default:"500" doc:"the most states that are listed"`
 }
 
 type historyOutput struct{ Body *History }
@@ -54,26 +59,17 @@ func (s *service) historyOperations(a huma.API) {
 }
 
 func (s *service) revisions(ctx context.Context, in *revisionsInput) (*revisionsOutput, error) {
-	limit, err := in.limit()
+	limit, err := Paging{Limit: in.Limit}.limit()
 	if err != nil {
 		return nil, err
 	}
-	var t token
-	if in.Continue != "" {
-		if t, err = parseToken(in.Continue); err != nil {
-			return nil, err
-		}
-	}
-	heads, err := s.backend.Heads(ctx, t.Revision, limit)
+	heads, err := s.backend.Heads(ctx, limit)
 	if err != nil {
 		return nil, problemOf(ctx, err)
 	}
 	out := &Revisions{Revisions: make([]Head, len(heads))}
 	for i, h := range heads {
 		out.Revisions[i] = headOf(h)
-	}
-	if n := len(heads); n > 0 && n == limit {
-		out.Continue = token{Revision: heads[n-1].Revision}.String()
 	}
 	return &revisionsOutput{out}, nil
 }
@@ -90,32 +86,37 @@ func (s *service) diff(ctx context.Context, in *revisionDiffInput) (*diffOutput,
 	if to == 0 {
 		to = now.Revision()
 	}
-	changes, err := s.backend.Diff(ctx, store.At{Revision: from}, store.At{Revision: to})
+	difference, revisions, err := s.backend.Diff(ctx, store.At{Revision: from}, store.At{Revision: to})
 	if err != nil {
 		return nil, problemOf(ctx, err)
 	}
+	changes := slices.Collect(difference)
 	var before *tenant.Policy
 	if in.Before && len(changes) > 0 {
 		if before, err = s.policyAt(ctx, store.At{Revision: from}); err != nil {
 			return nil, err
 		}
 	}
-	return &diffOutput{&Diff{From: from, To: to, Changes: changesOf(changes, before)}}, nil
+	return &diffOutput{&Diff{From: revisions[0], To: revisions[1], Changes: changesOf(changes, before)}}, nil
 }
 
 func (s *service) history(ctx context.Context, in *historyInput) (*historyOutput, error) {
-	var versions []store.Version
-	var key tenant.Key
+	limit, err := Paging{Limit: in.Limit}.limit()
+	if err != nil {
+		return nil, err
+	}
+	var versions []Version
 	switch {
 	case in.Key != "" && in.CA == "" && in.RoutingDomain == "":
 		k, err := looseKey(in.Key)
 		if err != nil {
 			return nil, invalid("the request names no object", Fault{Pointer: "query.key", Detail: err.Error()})
 		}
-		key = k
-		if versions, err = s.backend.History(ctx, k); err != nil {
+		all, err := s.backend.History(ctx, k, limit)
+		if err != nil {
 			return nil, problemOf(ctx, err)
 		}
+		versions = versionsOf(k, all)
 	case in.Key == "" && in.CA != "" && in.RoutingDomain != "":
 		ca, err := tenant.ParseCA(in.CA)
 		if err != nil {
@@ -129,35 +130,83 @@ func (s *service) history(ctx context.Context, in *historyInput) (*historyOutput
 		if err != nil {
 			return nil, err
 		}
-		if versions, err = s.backend.RecordHistory(ctx, id, ca); err != nil {
+		if versions, err = s.recordHistory(ctx, p, id, ca, limit); err != nil {
 			return nil, problemOf(ctx, err)
 		}
 	default:
 		return nil, invalid("the request does not say whose history is wanted", Fault{Pointer: "query", Detail: "want key, or ca with routing_domain"})
 	}
-	return &historyOutput{&History{versionsOf(key, versions)}}, nil
+	return &historyOutput{&History{versions}}, nil
 }
 
-// versionsOf says of each state how long it lasted.
-func versionsOf(key tenant.Key, versions []store.Version) []Version {
-	out := make([]Version, len(versions))
-	last := map[string]int{} // the state of each key that has no end yet
-	for i, v := range versions {
-		k := key
-		if v.Object != nil {
-			k = v.Object.Key()
-		} else if k == (tenant.Key{}) {
-			k = v.Key
+// recordHistory tells who had an address in a routing domain. Virtual subnets
+// come and go, and may move from one routing domain to another.
+func (s *service) recordHistory(ctx context.Context, now *tenant.Policy, id tenant.RDID, ca tenant.CA, limit int) ([]Version, error) {
+	subnets, err := s.backend.KeysEver(ctx, tenant.KindSubnet, "")
+	if err != nil {
+		return nil, err
+	}
+	versions := []Version{}
+	for _, k := range subnets {
+		was, err := s.subnetWasIn(ctx, now, k, id)
+		if err != nil {
+			return nil, err
 		}
+		if was == nil {
+			continue
+		}
+		record := tenant.RecordKey(k.VSID(), ca)
+		states, err := s.backend.History(ctx, record, limit)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range versionsOf(record, states) {
+			if was(v.Revision) {
+				versions = append(versions, v)
+			}
+		}
+	}
+	slices.SortStableFunc(versions, func(a, b Version) int { return cmp.Compare(b.Revision, a.Revision) })
+	return versions[:min(len(versions), limit)], nil
+}
+
+// subnetWasIn returns a function that tells whether a virtual subnet was in a
+// routing domain at a revision; nil where it never was.
+func (s *service) subnetWasIn(ctx context.Context, now *tenant.Policy, k tenant.Key, id tenant.RDID) (func(revision uint64) bool, error) {
+	states, err := s.backend.History(ctx, k, maxLimit) // few: a subnet seldom changes
+	if err != nil {
+		return nil, err
+	}
+	in := func(v store.Version) bool {
+		o, ok := v.Object.(tenant.SubnetObject)
+		return ok && o.RDID == id
+	}
+	if sub, ok := now.Subnet(k.VSID()); !slices.ContainsFunc(states, in) && (!ok || sub.RDID != id) {
+		return nil, nil
+	}
+	return func(revision uint64) bool {
+		for i, v := range states { // the newest first
+			if v.Revision <= revision {
+				// A subnet and its records may go in one revision: then what it was before counts.
+				return in(v) || v.Object == nil && i+1 < len(states) && in(states[i+1])
+			}
+		}
+		return len(states) == 0 || in(states[len(states)-1])
+	}, nil
+}
+
+// versionsOf says of each state of an object how long it lasted.
+func versionsOf(k tenant.Key, states []store.Version) []Version {
+	out := make([]Version, len(states))
+	for i, v := range states {
 		out[i] = Version{Head: headOf(v.Head), Key: k.String()}
 		if v.Object != nil {
 			out[i].Object = &Object{v.Object}
 		}
-		if j, ok := last[out[i].Key]; ok {
-			end := out[i].Time
-			out[j].Until = &end
+		if i > 0 {
+			until := out[i-1].Time
+			out[i].Until = &until
 		}
-		last[out[i].Key] = i
 	}
 	return out
 }

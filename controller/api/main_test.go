@@ -17,6 +17,7 @@ import (
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/api"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/api/apitest"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/store"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/policyfile"
 )
@@ -192,3 +193,9 @@ func object(t testing.TB, k, text string) tenant.Object {
 	}
 	return o
 }
+
+// What is tested with the one in memory is meant for the other.
+var (
+	_ api.Backend = (*store.Store)(nil)
+	_ api.Backend = (*apitest.Backend)(nil)
+)

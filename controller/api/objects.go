@@ -179,7 +179,7 @@ func (s *service) change(ctx context.Context, q *Request, c tenant.Change, f Fen
 			if _, was := before.Object(c.Key()); !was && !c.IsDelete() && !o.DryRun && len(applied.Effective) > 0 {
 				status = http.StatusCreated
 			}
-			return &appliedOutput{Status: status, Revision: revisionHeader(applied.Revision), Body: appliedOf(applied, o.DryRun)}, nil
+			return &appliedOutput{Status: status, Revision: revisionHeader(applied.Revision), Body: appliedOf(applied, before, o.DryRun)}, nil
 		case errors.Is(err, store.ErrConflict) && o.IfRevision == 0 && try < mostTries && pause(ctx, try):
 			continue // somebody changed the policy, most likely another object
 		}
@@ -217,6 +217,8 @@ func (c Conditions) check(k tenant.Key, p *tenant.Policy) error {
 	return nil
 }
 
-func appliedOf(a store.Applied, dry bool) *Applied {
-	return &Applied{Head: headOf(a.Head), DryRun: dry, Effective: changesOf(a.Effective, a.Before)}
+// appliedOf returns an outcome with the objects as they were in the policy that
+// was in force when the request came.
+func appliedOf(a store.Applied, before *tenant.Policy, dry bool) *Applied {
+	return &Applied{Head: headOf(a.Head), DryRun: dry, Effective: changesOf(a.Effective, before)}
 }

@@ -67,7 +67,7 @@ const (
 	TypeNotFound    = typePrefix + "not-found"   // no such object, host or page
 	TypeTooLarge    = typePrefix + "too-large"   // the body
 	TypeMediaType   = typePrefix + "media-type"  // the body's Content-Type
-	TypeSlow        = typePrefix + "slow"        // the body did not arrive in time
+	TypeSlow        = typePrefix + "slow"        // the body did not arrive in time; store.ErrSlow
 	TypeMethod      = typePrefix + "method"      // not for that path
 	TypeInternal    = typePrefix + "internal"    // a fault of the controller
 	TypeNoPolicy    = typePrefix + "no-policy"   // none is in force yet
@@ -129,6 +129,7 @@ func storeErrors() []storeError {
 		{store.ErrReadOnly, TypeReadOnly, http.StatusConflict, 0},
 		{store.ErrConflict, TypeConflict, http.StatusConflict, 0},
 		{store.ErrBusy, TypeBusy, http.StatusServiceUnavailable, 1},
+		{store.ErrSlow, TypeSlow, http.StatusServiceUnavailable, 1},
 		{store.ErrUnavailable, TypeUnavailable, http.StatusServiceUnavailable, 2},
 		{store.ErrCompacted, TypeCompacted, http.StatusGone, 0},
 		{store.ErrFuture, TypeFuture, http.StatusNotFound, 0},

@@ -68,7 +68,7 @@ func (s *service) policyAt(ctx context.Context, at store.At) (*tenant.Policy, er
 			return p, nil
 		}
 	}
-	p, _, err := s.backend.PolicyAt(ctx, at)
+	p, err := s.backend.PolicyAt(ctx, at)
 	if err != nil {
 		return nil, problemOf(ctx, err)
 	}

@@ -102,14 +102,19 @@ func (s *service) stream(c huma.Context, from uint64) {
 	events := make(chan store.Event)
 	ended := make(chan error, 1)
 	go func() { // ends when the backend does, which minds ctx
-		ended <- s.backend.Events(ctx, from, func(e store.Event) error {
+		for e, err := range s.backend.Events(ctx, from) {
+			if err != nil {
+				ended <- err
+				return
+			}
 			select {
 			case events <- e:
-				return nil
 			case <-ctx.Done():
-				return ctx.Err()
+				ended <- ctx.Err()
+				return
 			}
-		})
+		}
+		ended <- nil
 	}()
 	beat := time.NewTicker(s.heartbeat)
 	defer beat.Stop()

@@ -16,7 +16,7 @@ type Change struct {
 	Op     string  `json:"op" enum:"put,delete" doc:"put makes the object, or replaces the one of the same key"`
 	Key    string  `json:"key" doc:"natural key of the object" example:"records/5001/10.0.1.11"`
 	Object *Object `json:"object,omitempty" doc:"the object to put; what the key says may be left out"`
-	Before *Object `json:"before,omitempty" doc:"in answers: the object before; left out where there was none, or where it is not known"`
+	Before *Object `json:"before,omitempty" doc:"in answers: the object as it was when the request came; left out where there was none"`
 }
 
 // Object is any object of a policy in JSON.
@@ -85,7 +85,7 @@ type List struct {
 // Head is one revision of the policy.
 type Head struct {
 	Revision uint64    `json:"revision" doc:"strictly increasing, not consecutive"`
-	Time     time.Time `json:"time" doc:"by the clock of the controller that wrote it"`
+	Time     time.Time `json:"time" doc:"by the clock of the controller that wrote it; the year 1 where that is no longer kept"`
 	Changes  int       `json:"changes" doc:"objects put and deleted"`
 	Author   string    `json:"author,omitempty" doc:"the user of the unix socket, or the name in the client's certificate"`
 	Comment  string    `json:"comment,omitempty"`
@@ -140,10 +140,10 @@ type Version struct {
 	Head
 	Key    string     `json:"key"`
 	Object *Object    `json:"object,omitempty" doc:"left out where the object was deleted"`
-	Until  *time.Time `json:"until,omitempty" doc:"when it was changed or deleted; left out where it is in force"`
+	Until  *time.Time `json:"until,omitempty" doc:"when it was changed or deleted; left out where this is its state"`
 }
 
-// History is a list of states, the oldest first.
+// History is a list of states, the newest first.
 type History struct {
 	Versions []Version `json:"versions" nullable:"false"`
 }
@@ -151,7 +151,6 @@ type History struct {
 // Revisions are some of the revisions that are kept, the newest first.
 type Revisions struct {
 	Revisions []Head `json:"revisions" nullable:"false"`
-	Continue  string `json:"continue,omitempty"`
 }
 
 // Attachments are ports of VMs.

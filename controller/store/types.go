@@ -74,8 +74,6 @@ type Applied struct {
 	// Effective are the changes that made a difference, by key. Where there are
 	// none, Head is the one that was in force before.
 	Effective []tenant.Change
-	// Before is the policy that the changes were made in; nil where that is not known.
-	Before *tenant.Policy
 }
 
 // Event is what one revision changed.
@@ -91,6 +89,5 @@ type Event struct {
 // Version is one object's state from a revision on.
 type Version struct {
 	Head
-	Key    tenant.Key
 	Object tenant.Object // nil: it was deleted
 }

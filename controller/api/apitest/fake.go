@@ -5,7 +5,10 @@ package apitest
 import (
 	"context"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -102,11 +105,11 @@ func (b *Backend) find(at store.At) (store.Event, error) {
 }
 
 // PolicyAt implements api.Backend.
-func (b *Backend) PolicyAt(_ context.Context, at store.At) (*tenant.Policy, store.Head, error) {
+func (b *Backend) PolicyAt(_ context.Context, at store.At) (*tenant.Policy, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e, err := b.find(at)
-	return e.Policy, e.Head, err
+	return e.Policy, err
 }
 
 // Apply implements api.Backend.
@@ -136,7 +139,7 @@ func (b *Backend) Apply(ctx context.Context, changes []tenant.Change, o store.Ap
 		return store.Applied{}, &store.InvalidError{Problems: problems}
 	}
 	effective := slices.Collect(tenant.Diff(before.Policy, next))
-	a := store.Applied{Head: before.Head, Effective: effective, Before: before.Policy}
+	a := store.Applied{Head: before.Head, Effective: effective}
 	if len(effective) == 0 {
 		return a, nil
 	}
@@ -153,7 +156,7 @@ func (b *Backend) Apply(ctx context.Context, changes []tenant.Change, o store.Ap
 
 // Rollback implements api.Backend.
 func (b *Backend) Rollback(ctx context.Context, to store.At, o store.ApplyOptions) (store.Applied, error) {
-	want, _, err := b.PolicyAt(ctx, to)
+	want, err := b.PolicyAt(ctx, to)
 	if err != nil {
 		return store.Applied{}, err
 	}
@@ -161,7 +164,7 @@ func (b *Backend) Rollback(ctx context.Context, to store.At, o store.ApplyOption
 }
 
 // Heads implements api.Backend.
-func (b *Backend) Heads(_ context.Context, before uint64, limit int) ([]store.Head, error) {
+func (b *Backend) Heads(_ context.Context, limit int) ([]store.Head, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fail != nil {
@@ -169,83 +172,90 @@ func (b *Backend) Heads(_ context.Context, before uint64, limit int) ([]store.He
 	}
 	var heads []store.Head
 	for i := len(b.revisions) - 1; i >= b.compacted && len(heads) < limit; i-- {
-		if e := b.revisions[i]; before == 0 || e.Revision < before {
-			heads = append(heads, e.Head)
-		}
+		heads = append(heads, b.revisions[i].Head)
 	}
 	return heads, nil
 }
 
 // Diff implements api.Backend.
-func (b *Backend) Diff(ctx context.Context, from, to store.At) ([]tenant.Change, error) {
-	p, _, err := b.PolicyAt(ctx, from)
+func (b *Backend) Diff(ctx context.Context, from, to store.At) (iter.Seq[tenant.Change], [2]uint64, error) {
+	p, err := b.PolicyAt(ctx, from)
 	if err != nil {
-		return nil, err
+		return nil, [2]uint64{}, err
 	}
-	q, _, err := b.PolicyAt(ctx, to)
+	q, err := b.PolicyAt(ctx, to)
 	if err != nil {
-		return nil, err
+		return nil, [2]uint64{}, err
 	}
-	return slices.Collect(tenant.Diff(p, q)), nil
+	return tenant.Diff(p, q), [2]uint64{p.Revision(), q.Revision()}, nil
 }
 
-// versions returns the states of the objects that keep wants.
-func (b *Backend) versions(keep func(c tenant.Change, before, after *tenant.Policy) bool) (out []store.Version, err error) {
+// History implements api.Backend.
+func (b *Backend) History(_ context.Context, k tenant.Key, limit int) ([]store.Version, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.fail != nil {
 		return nil, b.fail
 	}
-	for i := max(1, b.compacted); i < len(b.revisions); i++ {
-		e := b.revisions[i]
-		for _, c := range e.Effective {
-			if keep(c, b.revisions[i-1].Policy, e.Policy) {
-				out = append(out, store.Version{Head: e.Head, Key: c.Key(), Object: c.Object()})
+	var out []store.Version
+	for i := len(b.revisions) - 1; i >= b.compacted && len(out) < limit; i-- {
+		for _, c := range b.revisions[i].Effective {
+			if c.Key() == k {
+				out = append(out, store.Version{Head: b.revisions[i].Head, Object: c.Object()})
 			}
 		}
 	}
 	return out, nil
 }
 
-// History implements api.Backend.
-func (b *Backend) History(_ context.Context, k tenant.Key) ([]store.Version, error) {
-	return b.versions(func(c tenant.Change, _, _ *tenant.Policy) bool { return c.Key() == k })
-}
-
-// RecordHistory implements api.Backend.
-func (b *Backend) RecordHistory(_ context.Context, id tenant.RDID, ca tenant.CA) ([]store.Version, error) {
-	return b.versions(func(c tenant.Change, before, after *tenant.Policy) bool {
-		in := func(p *tenant.Policy) bool { s, ok := p.Subnet(c.Key().VSID()); return ok && s.RDID == id }
-		return c.Key().Kind() == tenant.KindRecord && c.Key().CA() == ca && (in(before) || in(after))
-	})
+// KeysEver implements api.Backend.
+func (b *Backend) KeysEver(_ context.Context, kind tenant.Kind, within string) ([]tenant.Key, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.fail != nil {
+		return nil, b.fail
+	}
+	ever := map[tenant.Key]bool{}
+	for _, e := range b.revisions {
+		for _, c := range e.Effective {
+			if k := c.Key(); k.Kind() == kind && strings.HasPrefix(k.String(), kind.String()+"/"+within) {
+				ever[k] = true
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(ever), tenant.Key.Compare), nil
 }
 
 // Events implements api.Backend.
-func (b *Backend) Events(ctx context.Context, after uint64, yield func(store.Event) error) error {
-	for {
-		b.mu.Lock()
-		changed, fail := b.changed, b.fail
-		old := after < b.revisions[b.compacted].Revision && b.compacted > 0
-		events := slices.Clone(b.revisions)
-		b.mu.Unlock()
-		if fail != nil {
-			return fail
-		}
-		if old {
-			return store.ErrCompacted
-		}
-		for _, e := range events {
-			if e.Revision > after {
-				if err := yield(e); err != nil {
-					return err
+func (b *Backend) Events(ctx context.Context, after uint64) iter.Seq2[store.Event, error] {
+	return func(yield func(store.Event, error) bool) {
+		for {
+			b.mu.Lock()
+			changed, fail := b.changed, b.fail
+			if after < b.revisions[b.compacted].Revision && b.compacted > 0 {
+				fail = store.ErrCompacted
+			}
+			events := slices.Clone(b.revisions)
+			b.mu.Unlock()
+			if fail != nil {
+				yield(store.Event{}, fail)
+				return
+			}
+			for _, e := range events {
+				if e.Revision <= after {
+					continue
+				}
+				if !yield(e, nil) {
+					return
 				}
 				after = e.Revision
 			}
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				yield(store.Event{}, ctx.Err())
+				return
+			}
 		}
 	}
 }

@@ -358,27 +358,11 @@ func (c *Client) Rollback(ctx context.Context, to uint64, at time.Time, o ApplyO
 	return &a, c.fetch(ctx, request{method: http.MethodPost, path: "/v1/rollback", query: q}, &a)
 }
 
-// Revisions returns the newest revisions, at most limit; 0 is all that are kept.
+// Revisions returns the newest revisions, the newest first, at most limit.
 func (c *Client) Revisions(ctx context.Context, limit int) ([]api.Head, error) {
-	var all []api.Head
-	const page = 1000
-	q := url.Values{}
-	for {
-		n := page
-		if limit > 0 {
-			n = min(page, limit-len(all))
-		}
-		q.Set("limit", strconv.Itoa(n))
-		var r api.Revisions
-		if err := c.get(ctx, "/v1/revisions", q, &r); err != nil {
-			return nil, err
-		}
-		all = append(all, r.Revisions...)
-		if r.Continue == "" || limit > 0 && len(all) >= limit {
-			return all, nil
-		}
-		q.Set("continue", r.Continue)
-	}
+	var r api.Revisions
+	err := c.get(ctx, "/v1/revisions", url.Values{"limit": {strconv.Itoa(limit)}}, &r)
+	return r.Revisions, err
 }
 
 // RecordHistory tells who had a customer address in a routing domain, and when.

@@ -46,7 +46,7 @@ func (c *Client) Watch(ctx context.Context, from *uint64, started func(revision 
 		switch {
 		case w.failed != nil:
 			return w.failed
-		case errors.As(err, &p) && p.Type != api.TypeBusy && p.Type != api.TypeUnavailable && p.Type != api.TypeNoPolicy && p.Type != api.TypeInterrupted:
+		case errors.As(err, &p) && p.Type != api.TypeBusy && p.Type != api.TypeSlow && p.Type != api.TypeUnavailable && p.Type != api.TypeNoPolicy && p.Type != api.TypeInterrupted:
 			return err
 		case w.last == "" || !w.once:
 			return err
