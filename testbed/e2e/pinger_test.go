@@ -2,12 +2,15 @@ package e2e
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/netspace"
 )
@@ -36,8 +39,12 @@ func startPinger(t testing.TB, name, namespace string, from, to netip.Addr, id u
 	t.Helper()
 	p := &pinger{name: name, to: to, id: id, stop: make(chan struct{}), answered: make(map[int]time.Time)}
 	err := netspace.Do(namespace, func() (err error) {
-		p.from, err = net.ListenPacket("ip4:icmp", from.String())
-		return err
+		c, err := net.ListenPacket("ip4:icmp", from.String())
+		if err != nil {
+			return err
+		}
+		p.from = c
+		return takeReplies(c.(*net.IPConn))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -48,6 +55,26 @@ func startPinger(t testing.TB, name, namespace string, from, to netip.Addr, id u
 	go p.receive()
 	t.Cleanup(func() { p.finish(0) })
 	return p
+}
+
+// takeReplies has a socket take echo replies only, as ping(8) does, and hold
+// those of some seconds. Without it each pinger of a VM gets the requests and
+// replies of all, and when a switch that stood still lets go what has waited,
+// the kernel drops what a busy machine does not read in time: a loss of the
+// test's own.
+func takeReplies(c *net.IPConn) error {
+	const icmpFilter = 1 // ICMP_FILTER of linux/icmp.h: the types not to pass
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var opts error
+	err = raw.Control(func(fd uintptr) {
+		opts = errors.Join(
+			unix.SetsockoptInt(int(fd), unix.SOL_RAW, icmpFilter, ^(1<<0)),
+			unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20))
+	})
+	return errors.Join(err, opts)
 }
 
 func (p *pinger) send() {
