@@ -83,6 +83,14 @@ func NewSwitch(flows []flow.Flow, ports []Port) (*Switch, error) {
 	return s, nil
 }
 
+// Check returns an error where a switch would refuse the flow.
+func Check(f *flow.Flow) error {
+	if _, _, err := tuple(f.Match); err != nil {
+		return err
+	}
+	return checkActions(f)
+}
+
 func checkActions(f *flow.Flow) error {
 	h := headersOf(f.Match)
 	for i, a := range f.Actions {

@@ -1,0 +1,107 @@
+package verify
+
+import (
+	"fmt"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
+)
+
+// differ returns what distinguishes the walker's story from what is wanted, but
+// for the frames; "" where nothing does.
+func (w *walker) differ(x *want) string {
+	if w.odd != nil {
+		return ""
+	}
+	for _, l := range w.lost {
+		if l.reason == sim.LossTooFar {
+			return "it loops"
+		}
+	}
+	wanted := 0
+	if x.Kind != oracle.Dropped {
+		wanted = 1
+	}
+	if n := len(w.outs) - w.tuns; n != wanted && !w.away(x) {
+		return fmt.Sprintf("%d deliveries", n)
+	}
+	if x.Tunnelled {
+		if w.tuns != 1 || w.hops[0].sends != 1 || w.outer != (outer{number4(x.Outer.Src), number4(x.Outer.Dst), x.Outer.Key}) {
+			return "another way through the underlay"
+		}
+	} else if w.tuns != 0 {
+		return "sent into the underlay"
+	}
+	if w.away(x) {
+		return ""
+	}
+	if x.Kind == oracle.Dropped {
+		return w.differDrop(x)
+	}
+	hops := 1
+	if x.Tunnelled {
+		hops = 2
+	}
+	if len(w.lost) > 0 || len(w.hops) != hops {
+		return "more than one packet"
+	}
+	o := w.delivery()
+	if o.host.name != x.Host || o.back != (x.Kind == oracle.Answered) || !o.back && o.port != x.Port {
+		return "delivered to another"
+	}
+	return ""
+}
+
+// away reports whether the packet goes to a host whose flows are not known.
+func (w *walker) away(x *want) bool {
+	return x.Tunnelled && len(w.hops) == 2 && !w.hops[1].host.given && w.hops[1].host.name == x.Host
+}
+
+// delivery returns the one packet that left the network.
+func (w *walker) delivery() *sent {
+	for i := range w.outs {
+		if !w.outs[i].tunnel {
+			return &w.outs[i]
+		}
+	}
+	return nil
+}
+
+func (w *walker) differDrop(x *want) string {
+	if x.Reason == oracle.NoTunnel && len(w.lost) == 1 && w.lost[0].reason == sim.LossNoTunnel && w.lost[0].host.name == x.Host {
+		return ""
+	}
+	if len(w.lost) > 0 {
+		return "lost in the underlay"
+	}
+	hops := 1
+	if x.Tunnelled {
+		hops = 2
+	}
+	last := &w.hops[len(w.hops)-1]
+	if len(w.hops) != hops || last.host.name != x.Host {
+		return "dropped on host " + last.host.name
+	}
+	if last.end != sim.EndDrop {
+		return "ended without a drop flow: " + last.end.String()
+	}
+	if word, ok := flows.Reason(last.last.flow.Cookie); !ok || word != x.drop {
+		return "dropped for " + word.String()
+	}
+	return ""
+}
+
+// frames returns what distinguishes the frame delivered from the one wanted.
+func (w *walker) frames(x *want, sp space) string {
+	o := w.delivery()
+	if o == nil {
+		return ""
+	}
+	for word := range uint8(numWords) {
+		if isFrame(int(word)) && !same(&o.state, x.out, word, sp.cube) {
+			return "another frame"
+		}
+	}
+	return ""
+}

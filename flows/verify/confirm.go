@@ -1,0 +1,460 @@
+package verify
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
+
+// confirmer sends the packets that the proof stumbled over through the model of
+// the switch, which knows nothing of classes.
+type confirmer struct {
+	mu       sync.Mutex
+	e        *engine
+	switches map[*host]*sim.Switch
+	desired  map[*host]*sim.Switch
+	compiler *flows.Compiler
+}
+
+func (c *confirmer) init(e *engine) {
+	c.e = e
+	c.switches = make(map[*host]*sim.Switch)
+	c.desired = make(map[*host]*sim.Switch)
+}
+
+// refute looks for a packet of a class that is not treated as wanted, and records
+// it. stop says that no more classes of this walk need to be looked at.
+func (e *engine) refute(w *walker, h *host, sp space, x *want, why string) (stop bool) {
+	in, ok, known := realize(sp)
+	if !known {
+		e.unprove(Unproved{Host: h.name, Why: "no packet was found that shows whether this matters: " + why})
+		return true
+	}
+	if !ok {
+		return false // no packet is in the class
+	}
+	if w.odd != nil {
+		f := *w.odd.rule.flow
+		e.unprove(Unproved{Host: w.odd.host.name, Flow: &f, Why: w.odd.rule.odd})
+		return false
+	}
+	way := slices.Clone(w.way)
+	c, err := e.confirm.check(h, in, way, why)
+	if err != nil {
+		e.unprove(Unproved{Host: h.name, Why: err.Error()})
+		return true
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.failed++
+	key := faultKey(c)
+	e.seen[key]++
+	if e.seen[key] == 1 && len(e.found) < e.max {
+		e.found = append(e.found, *c)
+	}
+	return true
+}
+
+// faultKey is the same for counterexamples of one fault.
+func faultKey(c *Counterexample) string {
+	s := c.FlowHost
+	if c.Flow != nil {
+		s += c.Flow.Text()
+	}
+	if c.Instead != nil {
+		s += c.Instead.Text()
+	}
+	return s
+}
+
+// check sends a packet through the model and holds it to the oracle.
+func (c *confirmer) check(h *host, in sim.Input, way []trod, why string) (*Counterexample, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.e
+	tunnel := h.ports[in.Port].Tunnel
+	var v oracle.Verdict
+	if tunnel {
+		v = e.oracle.Received(h.name, in.Outer, in.Frame)
+	} else {
+		v = e.oracle.Sent(h.name, in.Port, in.Frame)
+	}
+	var j sim.Journey
+	var diff string
+	// Of flows of one priority a switch may take any: the second time those on the
+	// way of the class come first.
+	for _, first := range [][]trod{nil, way} {
+		net, err := c.network(first)
+		if err == nil {
+			if tunnel {
+				err = net.Receive(h.name, in.Outer, &in.Frame, &j)
+			} else {
+				err = net.Send(h.name, in.Port, &in.Frame, &j)
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		if diff = differJourney(&v, &in.Frame, &j); diff != "" {
+			break
+		}
+	}
+	if diff == "" {
+		return nil, fmt.Errorf("internal error, please report it: the model does not confirm that %s: %s", in.Frame, why)
+	}
+	x := &Counterexample{Host: h.name, Port: in.Port, Frame: in.Frame, Want: v, Expected: e.words(&v), Got: e.journey(&j), Why: diff}
+	if tunnel {
+		x.Outer = in.Outer
+	} else if s, ok := e.seats[seatKey{h.name, in.Port}]; ok {
+		d, _ := e.policy.RoutingDomain(s.vm.RDID)
+		x.VM = fmt.Sprintf("record %s/%s %s VSID %d", d.Name, s.vm.VM, s.vm.CA, s.vm.VSID)
+		x.VMSource = s.vm.Source
+	}
+	c.blame(x, &j)
+	return x, nil
+}
+
+// network returns the model of the network; the flows of first come before all
+// others of their priority.
+func (c *confirmer) network(first []trod) (*sim.Network, error) {
+	var hosts []sim.Host
+	for ph := range c.e.policy.Hosts() {
+		h := c.e.byName[ph.Name]
+		sw, err := c.modelOf(h)
+		if err != nil {
+			return nil, err
+		}
+		var ahead []flow.Flow
+		for _, t := range first {
+			if t.host == h {
+				ahead = append(ahead, *t.rule.flow)
+			}
+		}
+		if len(ahead) > 0 {
+			if sw, err = sim.NewSwitch(append(ahead, sw.Flows()...), portsOf(h.view)); err != nil {
+				return nil, err
+			}
+		}
+		sh := sim.Host{Name: h.name, Switch: sw}
+		for _, a := range ph.ProviderAddresses {
+			sh.Addresses = append(sh.Addresses, a.PA.Addr())
+		}
+		hosts = append(hosts, sh)
+	}
+	return sim.NewNetwork(hosts)
+}
+
+func (c *confirmer) modelOf(h *host) (*sim.Switch, error) {
+	if sw := c.switches[h]; sw != nil {
+		return sw, nil
+	}
+	var fs []flow.Flow
+	for i := range h.flows {
+		t := h.tables[h.flows[i].Table]
+		if !t.rules[i-h.base[h.flows[i].Table]].any && sim.Check(&h.flows[i]) == nil {
+			fs = append(fs, h.flows[i])
+		}
+	}
+	ports := portsOf(h.view)
+	if !h.given {
+		ports = []sim.Port{h.ports[1]}
+	}
+	sw, err := sim.NewSwitch(fs, ports)
+	c.switches[h] = sw
+	return sw, err
+}
+
+// blame finds the flow at fault: the first that the packet would not meet if the
+// switches had what the policy gives them. Else it is the last.
+func (c *confirmer) blame(x *Counterexample, j *sim.Journey) {
+	var last *flow.Flow
+	for i := range j.Hops {
+		hop := &j.Hops[i]
+		h := c.e.byName[hop.Host]
+		if f := hop.Result.Last(); f != nil {
+			last, x.FlowHost = f, hop.Host
+		}
+		sw, err := c.desiredOf(h)
+		if err != nil || !h.given {
+			continue
+		}
+		var r sim.Result
+		sw.Run(&hop.In, &r)
+		for k := range max(len(r.Path), len(hop.Result.Path)) {
+			var met, meant *flow.Flow
+			if k < len(hop.Result.Path) {
+				met = hop.Result.Path[k].Flow
+			}
+			if k < len(r.Path) {
+				meant = r.Path[k].Flow
+			}
+			if met != nil && meant != nil && met.Equal(meant) {
+				continue
+			}
+			c.name(x, h, met, meant)
+			return
+		}
+	}
+	if last != nil {
+		c.name(x, c.e.byName[x.FlowHost], last, nil)
+	}
+}
+
+func (c *confirmer) name(x *Counterexample, h *host, met, meant *flow.Flow) {
+	x.FlowHost = h.name
+	if met != nil {
+		f := *met
+		x.Flow = &f
+		x.Owner, x.Source = c.owner(f.Cookie)
+	}
+	if meant != nil {
+		f := *meant
+		x.Instead = &f
+		x.InsteadOwner, x.InsteadSource = c.owner(f.Cookie)
+	}
+}
+
+func (c *confirmer) owner(cookie uint64) (string, tenant.Position) {
+	if os := c.e.namer.Owners(cookie); len(os) == 1 {
+		return os[0].Text, os[0].Source
+	}
+	return c.e.namer.OwnerText(cookie), tenant.Position{}
+}
+
+// desiredOf returns the model of a host with the flows that the policy gives it.
+func (c *confirmer) desiredOf(h *host) (*sim.Switch, error) {
+	if sw := c.desired[h]; sw != nil {
+		return sw, nil
+	}
+	if c.compiler == nil {
+		at := make(map[string][]flows.Attachment)
+		for _, h := range c.e.hosts {
+			at[h.name] = h.view.Attachments
+		}
+		place, _ := flows.Place(c.e.policy, at)
+		c.compiler = flows.NewCompiler(c.e.policy, place)
+	}
+	sw, err := sim.NewSwitch(c.compiler.Host(h.view).Flows, portsOf(h.view))
+	c.desired[h] = sw
+	return sw, err
+}
+
+// differJourney returns what distinguishes a journey from what is wanted.
+func differJourney(v *oracle.Verdict, f *packet.Frame, j *sim.Journey) string {
+	wanted, hops := 0, 1
+	if v.Kind != oracle.Dropped {
+		wanted = 1
+	}
+	if v.Tunnelled {
+		hops = 2
+	}
+	switch {
+	case j.Loops():
+		return "it loops"
+	case len(j.Deliveries) != wanted:
+		return fmt.Sprintf("%d packets are delivered, not %d", len(j.Deliveries), wanted)
+	case v.Tunnelled && (len(j.Hops) == 0 || len(j.Hops[0].Result.Outputs) != 1 || j.Hops[0].Result.Outputs[0].Outer != v.Outer):
+		return "it goes another way through the underlay"
+	}
+	if v.Kind == oracle.Dropped {
+		if v.Reason == oracle.NoTunnel && len(j.Losses) == 1 && j.Losses[0].Reason == sim.LossNoTunnel && j.Losses[0].Host == v.Host {
+			return ""
+		}
+		if len(j.Losses) > 0 || len(j.Hops) == 0 {
+			return "it is lost in the underlay"
+		}
+		last := &j.Hops[len(j.Hops)-1]
+		switch {
+		case last.Host != v.Host || len(j.Hops) != hops:
+			return "it is dropped on host " + last.Host
+		case last.Result.End != sim.EndDrop:
+			return "it ends without a drop flow: " + last.Result.End.String()
+		}
+		if word, ok := flows.Reason(last.Result.Last().Cookie); !ok || word != dropWord(v, f) {
+			return "it is dropped for another reason: " + word.String()
+		}
+		return ""
+	}
+	d := &j.Deliveries[0]
+	switch {
+	case len(j.Losses) > 0 || len(j.Hops) != hops:
+		return "it becomes more than one packet"
+	case d.Host != v.Host || d.Port != v.Port || d.Back != (v.Kind == oracle.Answered):
+		return "it is delivered to another port"
+	case d.Frame != v.Frame:
+		return "it is delivered with other headers"
+	}
+	return ""
+}
+
+// journey says what became of a packet.
+func (e *engine) journey(j *sim.Journey) string {
+	var parts []string
+	for _, d := range j.Deliveries {
+		to := e.vmText(d.Host, d.Port)
+		if to == "" {
+			to = "no VM"
+		}
+		parts = append(parts, fmt.Sprintf("delivered to %s on host %s, port %d: %s", to, d.Host, d.Port, d.Frame))
+	}
+	for _, l := range j.Losses {
+		parts = append(parts, fmt.Sprintf("lost in the underlay: %s: %s", l.Outer, l.Reason))
+	}
+	if len(parts) == 0 && len(j.Hops) > 0 {
+		h := &j.Hops[len(j.Hops)-1]
+		text := fmt.Sprintf("dropped on host %s in table %s", h.Host, flows.TableName(h.Result.Table))
+		if f := h.Result.Last(); f != nil && h.Result.End == sim.EndDrop {
+			if r, ok := flows.Reason(f.Cookie); ok {
+				text += ": " + r.Text()
+			}
+		} else {
+			text += ": " + h.Result.End.String()
+		}
+		parts = append(parts, text)
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Shapes are the kinds of packets that there are, by what their words may hold.
+// Between them they have every packet.
+var shapes = func() (all []shape) {
+	zeroWords := func(from, to int) (ts []term) {
+		for w := from; w < to; w++ {
+			ts = append(ts, term{uint8(w), all64, 0})
+		}
+		return ts
+	}
+	typ := func(t uint16) term { return term{wordEthSrc, 0xffff << 48, uint64(t) << 48} }
+	join := func(parts ...[]term) (ts []term) {
+		for _, p := range parts {
+			ts = append(ts, p...)
+		}
+		return ts
+	}
+	noARP := zeroWords(wordARPAddrs, wordNDTarget)
+	noND := zeroWords(wordNDTarget, numWords)
+	no6 := zeroWords(wordIPv6Src, wordTransit)
+	noIP := append(zeroWords(wordIPv4, wordTransit), term{wordTransit, all64, 0})
+	no4 := []term{{wordIPv4, all64, 0}}
+	proto := func(n uint64) term { return term{wordTransit, 0xff, n} }
+	ports := term{wordTransit, low32 << 16, 0} // there are none
+	icmp := term{wordTransit, 0xffff << 48, 0} // likewise
+	nd := func(kind uint64) term { return term{wordTransit, 0xffff << 48, kind << 48} }
+	for _, tag := range []term{{wordEthDst, tagBits, 0}, {wordEthDst, 0xf<<60&^tagPresent | tagPresent, tagPresent}} {
+		add := func(negs []cube, ts ...term) { all = append(all, shape{append(ts, tag), negs}) }
+		v4 := join([]term{typ(packet.TypeIPv4)}, no6, noARP, noND)
+		add(nil, join(v4, []term{proto(17), icmp})...)
+		add(nil, join(v4, []term{proto(1), ports})...)
+		add(nil, join(v4, []term{proto(6), icmp})...)
+		add(nil, join(v4, []term{ports, icmp})...)
+		add(nil, join([]term{typ(packet.TypeARP), {wordARPSHA, 0xff00 << 48, 0}, {wordARPTHA, 0xffff << 48, 0}}, noIP, noND)...)
+		v6 := join([]term{typ(packet.TypeIPv6)}, no4, noARP)
+		add(nil, join(v6, noND, []term{proto(17), icmp})...)
+		add(nil, join(v6, noND, []term{proto(6), icmp})...)
+		add([]cube{{nd(135)}, {nd(136)}}, join(v6, noND, []term{proto(58), ports})...)
+		add(nil, join(v6, []term{proto(58), ports, nd(135), {wordNDTLL, all64, 0}})...)
+		add(nil, join(v6, []term{proto(58), ports, nd(136), {wordNDSLL, all64, 0}})...)
+		add(nil, join(v6, noND, []term{ports, icmp})...)
+		add([]cube{{typ(packet.TypeIPv4)}, {typ(packet.TypeARP)}, {typ(packet.TypeIPv6)}}, join(noIP, noARP, noND)...)
+	}
+	return all
+}()
+
+type shape struct {
+	terms []term
+	negs  []cube
+}
+
+// usual is what a packet holds where it may hold anything.
+var usual = [numWords]uint64{
+	wordInPort:   1,
+	wordTunAddrs: 0xc0000201_c0000202,
+	wordEthDst:   0x02ff_ffff_fffe,
+	wordEthSrc:   0x88cc_02ff_ffff_fffd,
+	wordIPv4:     0xc0000209_c000020a,
+	wordIPv6Src:  0x20010db8 << 32, wordIPv6Src + 1: 1,
+	wordIPv6Dst: 0x20010db8 << 32, wordIPv6Dst + 1: 2,
+	wordTransit:  253 | 64<<ttlShift | 1000<<16 | 53<<32,
+	wordARPAddrs: 0xc0000209_c000020a,
+	wordARPSHA:   1<<48 | 0x02ff_ffff_fffd,
+}
+
+// realize finds a packet of a space, as real packets are.
+func realize(sp space) (in sim.Input, ok, known bool) {
+	known = true
+	for i := range shapes {
+		s := &shapes[i]
+		part, some := sp.narrow(s.terms...)
+		for _, n := range s.negs {
+			if some {
+				part, some = part.without(n...)
+			}
+		}
+		if !some {
+			continue
+		}
+		c, found, sure := part.witness()
+		if found {
+			return inputOf(c), true, true
+		}
+		known = known && sure
+	}
+	return in, false, known
+}
+
+// inputOf returns a packet of a cube.
+func inputOf(c cube) sim.Input {
+	w := usual
+	w[wordTunID] = 0
+	for _, t := range c {
+		w[t.word] = w[t.word]&^t.mask | t.val
+	}
+	in := sim.Input{Port: uint32(w[wordInPort]), Outer: packet.Outer{
+		Src: addr4(uint32(w[wordTunAddrs] >> 32)), Dst: addr4(uint32(w[wordTunAddrs])), Key: uint32(w[wordTunID])}}
+	f := &in.Frame
+	f.Dst, f.Src, f.Type = toMAC(w[wordEthDst]), toMAC(w[wordEthSrc]), uint16(w[wordEthSrc]>>48)
+	if w[wordEthDst]&tagPresent != 0 {
+		f.Tagged, f.VID = true, uint16(w[wordEthDst]>>48)&0xfff
+	}
+	switch f.Type {
+	case packet.TypeARP:
+		f.ARP = packet.ARP{Op: uint16(w[wordARPSHA] >> 48), SHA: toMAC(w[wordARPSHA]), THA: toMAC(w[wordARPTHA]),
+			SPA: addr4(uint32(w[wordARPAddrs] >> 32)), TPA: addr4(uint32(w[wordARPAddrs]))}
+		return in
+	case packet.TypeIPv4:
+		f.IP.Src, f.IP.Dst = addr4(uint32(w[wordIPv4]>>32)), addr4(uint32(w[wordIPv4]))
+	case packet.TypeIPv6:
+		f.IP.Src, f.IP.Dst = addr16(w[wordIPv6Src], w[wordIPv6Src+1]), addr16(w[wordIPv6Dst], w[wordIPv6Dst+1])
+	default:
+		return in
+	}
+	x := w[wordTransit]
+	f.IP.Proto, f.IP.TTL = uint8(x), uint8(x>>ttlShift)
+	switch {
+	case f.HasL4(packet.ProtoTCP), f.HasL4(packet.ProtoUDP):
+		f.L4.Src, f.L4.Dst = uint16(x>>16), uint16(x>>32)
+	case f.HasICMP(), f.HasICMPv6():
+		f.L4.Type, f.L4.Code = uint8(x>>48), uint8(x>>56)
+		if f.HasND() {
+			f.ND = packet.ND{Target: addr16(w[wordNDTarget], w[wordNDTarget+1]), SLL: toMAC(w[wordNDSLL]), TLL: toMAC(w[wordNDTLL])}
+		}
+	}
+	return in
+}
+
+func toMAC(v uint64) tenant.MAC {
+	return tenant.MAC{byte(v >> 40), byte(v >> 32), byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}
+}
+
+func addr16(hi, lo uint64) netip.Addr {
+	return netip.AddrFrom16([16]byte(flow.Value{Hi: hi, Lo: lo}.Bytes(16)))
+}

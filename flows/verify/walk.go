@@ -1,0 +1,706 @@
+package verify
+
+import (
+	"net/netip"
+	"slices"
+	"sync/atomic"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
+)
+
+const portInPort16 = 0xfff8 // OFPP_IN_PORT in 16 bits
+
+// hop is a walk through one host.
+type hop struct {
+	host  *host
+	end   sim.End
+	table uint8
+	last  *rule
+	sends int // packets that left the host by a port
+}
+
+// trod is a flow on the way of a packet.
+type trod struct {
+	host *host
+	rule *rule
+}
+
+// sent is a packet that left a host by a port.
+type sent struct {
+	host   *host
+	hop    int
+	port   uint32 // 0 where back
+	back   bool
+	tunnel bool
+	state  state
+}
+
+type loss struct {
+	host   *host
+	reason sim.LossReason
+}
+
+// outer is the header of a packet in the underlay, as numbers.
+type outer struct{ src, dst, key uint32 }
+
+// walker takes spaces of packets through the tables of the network, and calls
+// leaf for each class of packets that meet the same flows. What it has gathered
+// is that class's story. It serves one goroutine.
+type walker struct {
+	net   *network
+	hops  []hop
+	way   []trod
+	outs  []sent
+	next  int // of outs: to be taken further
+	cur   int // the hop that is walked
+	lost  []loss
+	odd   *trod // a flow on the way that cannot be judged
+	outer outer // of the first packet in the underlay
+	tuns  int   // packets in the underlay
+	stop  bool  // the rest does not matter any more
+
+	classes int
+	leaf    func(sp space)
+	// cut takes packets of the first hop over where they come to a table, if it
+	// wants them.
+	cut func(id uint8, st *state, sp space) bool
+
+	memo     map[memoKey]*memo
+	memoHost *host
+	learning bool // a memo: what leaves by a tunnel makes it none
+}
+
+// start sets out on a new story at a host.
+func (w *walker) start(h *host) {
+	w.hops = append(w.hops[:0], hop{host: h})
+	w.way, w.outs, w.lost = w.way[:0], w.outs[:0], w.lost[:0]
+	w.next, w.cur, w.tuns, w.odd, w.stop = 0, 0, 0, nil, false
+}
+
+// table takes packets through a table.
+func (w *walker) table(id uint8, st *state, sp space) {
+	if w.stop {
+		return
+	}
+	h := w.hops[w.cur].host
+	t := h.tables[id]
+	if t == nil {
+		w.end(sim.EndMiss, id, nil, sp)
+		return
+	}
+	var k known
+	for _, word := range t.words {
+		k.mask[word], k.val[word] = st.resolve(word, sp.cube)
+	}
+	var buf [12]*rule
+	rules := t.candidates(&k, buf[:0])
+	var taken []cube // by rules of higher priority
+	for i := 0; i < len(rules); {
+		j := i
+		whole := false
+		before := len(taken)
+		for ; j < len(rules) && rules[j].priority == rules[i].priority; j++ {
+			r := rules[j]
+			delta, ok := r.delta(&k, st)
+			if !ok {
+				continue
+			}
+			// Of two flows of one priority a switch may take either.
+			part, ok := carve(sp, delta, taken[:before])
+			if !ok {
+				continue
+			}
+			if j > i && len(taken) > before {
+				w.net.ambiguous.Store(true)
+			}
+			w.meet(h, r, st, part)
+			if w.stop {
+				return
+			}
+			if r.any {
+				continue
+			}
+			if len(delta) == 0 {
+				whole = true
+			} else {
+				taken = append(taken, delta)
+			}
+		}
+		if whole {
+			return
+		}
+		i = j
+	}
+	if rest, ok := carve(sp, nil, taken); ok {
+		w.end(sim.EndMiss, id, nil, rest)
+	}
+}
+
+// delta returns what the input must be besides for the rule to take a packet.
+func (r *rule) delta(k *known, st *state) (cube, bool) {
+	var terms []term
+	for i := range r.terms {
+		x := &r.terms[i]
+		need := x.mask &^ k.mask[x.word]
+		if need == 0 {
+			continue
+		}
+		var ok bool
+		if terms, ok = st.demand(terms, x.word, need, x.val&need); !ok {
+			return nil, false
+		}
+	}
+	if len(terms) <= 1 {
+		return terms, true
+	}
+	return cube(nil).with(terms...)
+}
+
+// carve returns the part of sp that meets delta and none of the cubes taken.
+func carve(sp space, delta cube, taken []cube) (space, bool) {
+	part := sp
+	if len(delta) > 0 {
+		var ok bool
+		if part, ok = sp.narrow(delta...); !ok {
+			return part, false
+		}
+	}
+	clipped := false
+	for _, n := range taken {
+		switch part.cube.in(n) {
+		case inside:
+			return part, false
+		case partial:
+			if !clipped {
+				part.negs, clipped = slices.Clip(part.negs), true
+			}
+			part.negs = append(part.negs, n)
+		}
+	}
+	return part, true
+}
+
+// meet takes packets through a flow.
+func (w *walker) meet(h *host, r *rule, st *state, sp space) {
+	h.meet(r)
+	w.way = append(w.way, trod{h, r})
+	defer func() { w.way = w.way[:len(w.way)-1] }()
+	w.hops[w.cur].last = r
+	switch {
+	case r.odd != "":
+		w.asOdd(sp)
+	case len(r.steps) == 0:
+		w.end(sim.EndDrop, r.flow.Table, r, sp)
+	default:
+		w.act(r, 0, st, false, sp)
+	}
+}
+
+// asOdd ends the story at the flow met last, which nobody can judge.
+func (w *walker) asOdd(sp space) {
+	if w.odd == nil {
+		last := w.way[len(w.way)-1]
+		w.odd = &last
+		w.leafOf(sp)
+		w.odd = nil
+	}
+}
+
+// act does a flow's steps from the i-th on. st may be written if own is set.
+func (w *walker) act(r *rule, i int, st *state, own bool, sp space) {
+	writable := func() {
+		if !own {
+			c := *st
+			st, own = &c, true
+		}
+	}
+	for ; i < len(r.steps); i++ {
+		switch s := &r.steps[i]; s.op {
+		case flow.OpSet:
+			writable()
+			for _, x := range s.sets {
+				if !w.writeTTL(st, x.word, x.mask) {
+					w.asOdd(sp)
+					return
+				}
+				st.set(x.word, x.mask, x.val)
+			}
+		case flow.OpMove:
+			writable()
+			if !w.move(st, s.runs) {
+				w.asOdd(sp)
+				return
+			}
+		case flow.OpDecTTL:
+			writable()
+			var ok bool
+			if sp, ok = w.decTTL(r, st, sp); !ok {
+				return
+			}
+		case flow.OpOutput:
+			w.output(r, i, s.port, s.port == flow.PortInPort, st, sp)
+			return
+		case flow.OpOutputReg:
+			w.outputReg(r, i, st, sp)
+			return
+		case flow.OpGoto:
+			if w.cut != nil && w.cur == 0 && len(w.outs) == 0 && w.cut(s.table, st, sp) {
+				return
+			}
+			w.table(s.table, st, sp)
+			return
+		}
+	}
+	w.end(sim.EndActions, r.flow.Table, r, sp)
+}
+
+// writeTTL prepares for a write to some bits of a word; ok is false where the TTL
+// would be part counted down and part not.
+func (w *walker) writeTTL(st *state, word uint8, mask uint64) bool {
+	if st.dec == 0 || word != wordTransit || mask&ttlMask == 0 {
+		return true
+	}
+	if mask&ttlMask != ttlMask {
+		return false
+	}
+	st.dec = 0
+	return true
+}
+
+func (w *walker) move(st *state, rs []run) bool {
+	from := *st
+	for _, r := range rs {
+		if st.dec > 0 && r.src == wordTransit && all64>>(64-r.n)<<r.srcBit&ttlMask != 0 {
+			return false
+		}
+		if !w.writeTTL(st, r.dst, all64>>(64-r.n)<<r.dstBit) {
+			return false
+		}
+		moved := *st
+		moved.words[r.src] = from.words[r.src]
+		if r.src == r.dst {
+			moved = *st
+			moved.copyFrom(&from, r)
+		} else {
+			moved.move(r)
+		}
+		st.words[r.dst] = moved.words[r.dst]
+	}
+	return true
+}
+
+// decTTL counts the TTL down and returns the packets that live on.
+func (w *walker) decTTL(r *rule, st *state, sp space) (space, bool) {
+	k, v := st.resolve(wordTransit, sp.cube)
+	if k&ttlMask == ttlMask {
+		if v&ttlMask>>ttlShift <= 1 {
+			w.end(sim.EndTTL, r.flow.Table, r, sp)
+			return sp, false
+		}
+		if st.plainTTL() {
+			st.dec++
+		} else {
+			st.set(wordTransit, ttlMask, v&ttlMask-1<<ttlShift)
+		}
+		return sp, true
+	}
+	if !st.plainTTL() || st.dec > 100 {
+		w.asOdd(sp)
+		return sp, false
+	}
+	for ttl := uint64(0); ttl <= uint64(st.dec)+1; ttl++ {
+		t := term{wordTransit, ttlMask, ttl << ttlShift}
+		dead, ok := sp.narrow(t)
+		if !ok {
+			continue
+		}
+		w.end(sim.EndTTL, r.flow.Table, r, dead)
+		if sp, ok = sp.without(t); !ok {
+			return sp, false
+		}
+	}
+	st.dec++
+	return sp, true
+}
+
+// output sends packets to a port and goes on behind the i-th step.
+func (w *walker) output(r *rule, i int, port uint32, back bool, st *state, sp space) {
+	h := w.hops[w.cur].host
+	on := func(sp space) { w.act(r, i+1, st, false, sp) }
+	k, v := st.resolve(wordInPort, sp.cube)
+	if !back {
+		here := inPort(port)
+		switch {
+		case k == all64:
+			if v == uint64(port) {
+				on(sp) // never by the port that it came in by
+				return
+			}
+		case h.ports[port].Tunnel:
+			// What comes from a tunnel comes in by a port that is known.
+		default:
+			if part, ok := sp.narrow(here); ok {
+				on(part)
+			}
+			var ok bool
+			if sp, ok = sp.without(here); !ok {
+				return
+			}
+		}
+		p, there := h.ports[port]
+		if !there {
+			on(sp)
+			return
+		}
+		w.send(sent{host: h, hop: w.cur, port: port, tunnel: p.Tunnel, state: *st}, p, sp, on)
+		return
+	}
+	o := sent{host: h, hop: w.cur, back: true, state: *st}
+	if k != all64 { // no tunnel port
+		w.send(o, sim.Port{}, sp, on)
+		return
+	}
+	if p, there := h.ports[uint32(v)]; there {
+		o.port, o.tunnel = uint32(v), p.Tunnel
+		w.send(o, p, sp, on)
+	} else {
+		on(sp)
+	}
+}
+
+func (w *walker) send(o sent, p sim.Port, sp space, on func(space)) {
+	if o.tunnel && !p.AnyKey {
+		o.state.set(wordTunID, all64, uint64(p.Key))
+	}
+	w.outs = append(w.outs, o)
+	w.hops[w.cur].sends++
+	on(sp)
+	w.hops[o.hop].sends--
+	w.outs = w.outs[:len(w.outs)-1]
+}
+
+// outputReg sends packets to the port whose number a field has.
+func (w *walker) outputReg(r *rule, i int, st *state, sp space) {
+	h := w.hops[w.cur].host
+	number := *st
+	number.words[wordRegs] = zero
+	for _, x := range r.steps[i].runs {
+		number.move(run{wordRegs, x.src, x.dstBit, x.srcBit, x.n})
+	}
+	to := func(n uint64, sp space) {
+		if n == portInPort16 {
+			w.output(r, i, 0, true, st, sp)
+		} else if n > sim.MaxPort {
+			w.act(r, i+1, st, false, sp)
+		} else {
+			w.output(r, i, uint32(n), false, st, sp)
+		}
+	}
+	k, v := number.resolve(wordRegs, sp.cube)
+	if k == all64 {
+		to(v, sp)
+		return
+	}
+	for _, n := range append(h.portNumbers, portInPort16) {
+		if (uint64(n)^v)&k != 0 {
+			continue
+		}
+		terms, ok := number.demand(nil, wordRegs, all64&^k, uint64(n)&^k)
+		if !ok {
+			continue
+		}
+		if part, ok := sp.narrow(terms...); ok {
+			to(uint64(n), part)
+		}
+		if sp, ok = sp.without(terms...); !ok {
+			return
+		}
+	}
+	w.act(r, i+1, st, false, sp)
+}
+
+// end ends the walk through a host and goes on with what left it.
+func (w *walker) end(e sim.End, table uint8, last *rule, sp space) {
+	old := w.hops[w.cur]
+	p := &w.hops[w.cur]
+	p.end, p.table, p.last = e, table, last
+	w.advance(sp)
+	w.hops[w.cur] = old
+}
+
+// advance takes the next packet that left a host further, and is at the leaf
+// where there is none.
+func (w *walker) advance(sp space) {
+	if w.stop {
+		return
+	}
+	if w.next == len(w.outs) {
+		w.leafOf(sp)
+		return
+	}
+	o := &w.outs[w.next]
+	w.next++
+	if o.tunnel {
+		w.underlay(o, sp)
+	} else {
+		w.advance(sp)
+	}
+	w.next--
+}
+
+func (w *walker) leafOf(sp space) {
+	w.classes++
+	w.leaf(sp)
+}
+
+func (w *walker) lose(h *host, why sim.LossReason, sp space) {
+	w.lost = append(w.lost, loss{h, why})
+	w.advance(sp)
+	w.lost = w.lost[:len(w.lost)-1]
+}
+
+// underlay brings a packet to the host that has its outer destination.
+func (w *walker) underlay(o *sent, sp space) {
+	st := &o.state
+	if w.learning {
+		w.leafOf(sp)
+		return
+	}
+	w.tuns++
+	oldOuter := w.outer
+	defer func() { w.tuns--; w.outer = oldOuter }()
+	ka, addrs := st.resolve(wordTunAddrs, sp.cube)
+	kk, key := st.resolve(wordTunID, sp.cube)
+	if w.tuns == 1 {
+		w.outer = outer{} // depends on the packet: no flow of ours does that
+		if ka == all64 && kk == all64 {
+			w.outer = outer{uint32(addrs >> 32), uint32(addrs), uint32(key)}
+		}
+	}
+	if ka&low32 == low32 {
+		w.arrive(w.net.owners[uint32(addrs)], st, sp)
+		return
+	}
+	for _, dst := range w.net.ownerAddrs {
+		if (uint64(dst)^addrs)&ka&low32 != 0 {
+			continue
+		}
+		terms, ok := st.demand(nil, wordTunAddrs, low32&^ka, uint64(dst)&^ka)
+		if !ok {
+			continue
+		}
+		if part, ok := sp.narrow(terms...); ok {
+			w.arrive(w.net.owners[dst], st, part)
+		}
+		if sp, ok = sp.without(terms...); !ok {
+			return
+		}
+	}
+	w.lose(nil, sim.LossNoHost, sp)
+}
+
+// arrive hands a packet to the tunnel port of a host that takes its key.
+func (w *walker) arrive(h *host, st *state, sp space) {
+	if h == nil {
+		w.lose(nil, sim.LossNoHost, sp)
+		return
+	}
+	k, key := st.resolve(wordTunID, sp.cube)
+	if k&low32 == low32 {
+		if port, ok := h.tunnelPort(uint32(key)); ok {
+			w.enter(h, port, st, sp)
+		} else {
+			w.lose(h, sim.LossNoTunnel, sp)
+		}
+		return
+	}
+	for n, port := range h.keyed {
+		if (uint64(n)^key)&k&low32 != 0 {
+			continue
+		}
+		terms, ok := st.demand(nil, wordTunID, low32&^k, uint64(n)&^k)
+		if !ok {
+			continue
+		}
+		if part, ok := sp.narrow(terms...); ok {
+			w.enter(h, port, st, part)
+		}
+		if sp, ok = sp.without(terms...); !ok {
+			return
+		}
+	}
+	if h.anyKey != 0 {
+		w.enter(h, h.anyKey, st, sp)
+	} else {
+		w.lose(h, sim.LossNoTunnel, sp)
+	}
+}
+
+// enter walks a packet through one more host.
+func (w *walker) enter(h *host, port uint32, st *state, sp space) {
+	if len(w.hops) == sim.MaxHops {
+		w.lose(h, sim.LossTooFar, sp)
+		return
+	}
+	old := w.cur
+	w.hops = append(w.hops, hop{host: h})
+	w.cur = len(w.hops) - 1
+	if !w.remembered(h, port, st, sp) {
+		in := *st
+		for word := range in.words {
+			if word == wordMetadata || word >= wordRegs && word < wordRegs+8 {
+				in.words[word] = nil
+			}
+		}
+		in.words[wordInPort] = &expr{known: all64, val: uint64(port)}
+		w.table(0, &in, sp)
+	}
+	w.hops = w.hops[:len(w.hops)-1]
+	w.cur = old
+}
+
+// memoKey is a frame of IPv4 without a tag that comes to a host.
+type memoKey struct {
+	host *host
+	outer
+	mac uint64
+}
+
+// memo is what becomes of all such frames: one flow ends them all, and no flow
+// changes them.
+type memo struct {
+	ok   bool
+	end  sim.End
+	last *rule
+	tab  uint8
+	port uint32
+	way  []trod
+}
+
+// remembered does at once what was done with a like frame before.
+func (w *walker) remembered(h *host, port uint32, st *state, sp space) bool {
+	if w.tuns != 1 || w.cut != nil || w.learning {
+		return false
+	}
+	ka, addrs := st.resolve(wordTunAddrs, sp.cube)
+	kk, key := st.resolve(wordTunID, sp.cube)
+	kd, dst := st.resolve(wordEthDst, sp.cube)
+	kt, typ := st.resolve(wordEthSrc, sp.cube)
+	if ka != all64 || kk != all64 || kd != all64 || dst&^low48 != 0 || kt>>48 != 0xffff || typ>>48 != 0x0800 {
+		return false
+	}
+	if from := w.hops[0].host; from != w.memoHost {
+		w.memo, w.memoHost = make(map[memoKey]*memo), from
+	}
+	mk := memoKey{h, outer{uint32(addrs >> 32), uint32(addrs), uint32(key)}, dst}
+	m := w.memo[mk]
+	if m == nil {
+		m = w.learn(h, port, mk)
+		w.memo[mk] = m
+	}
+	if !m.ok {
+		return false
+	}
+	w.way = append(w.way, m.way...)
+	if m.port != 0 {
+		w.outs = append(w.outs, sent{host: h, hop: w.cur, port: m.port, state: *st})
+		w.hops[w.cur].sends++
+	}
+	w.end(m.end, m.tab, m.last, sp)
+	if m.port != 0 {
+		w.hops[w.cur].sends--
+		w.outs = w.outs[:len(w.outs)-1]
+	}
+	w.way = w.way[:len(w.way)-len(m.way)]
+	return true
+}
+
+// learn walks all frames of a key through a host.
+func (w *walker) learn(h *host, port uint32, mk memoKey) *memo {
+	m := &memo{}
+	sub := walker{net: w.net, learning: true}
+	sub.start(h)
+	n := 0
+	sub.leaf = func(space) {
+		n++
+		last := &sub.hops[0]
+		m.ok = n == 1 && sub.odd == nil && len(sub.lost) == 0 && len(sub.outs) <= 1
+		if m.ok && len(sub.outs) == 1 {
+			o := &sub.outs[0]
+			m.ok = !o.tunnel && !o.back && o.state.dec == 0
+			for word := range o.state.words {
+				m.ok = m.ok && (!isFrame(word) || word == wordEthDst || o.state.words[word] == nil)
+			}
+			k, v := o.state.resolve(wordEthDst, cube{{wordEthDst, tagBits, 0}})
+			m.ok = m.ok && k == all64 && v == mk.mac
+			m.port = o.port
+		}
+		m.end, m.tab, m.last = last.end, last.table, last.last
+		m.way = slices.Clone(sub.way)
+		sub.stop = !m.ok
+	}
+	var st state
+	st.words[wordInPort] = &expr{known: all64, val: uint64(port)}
+	st.words[wordTunID] = &expr{known: all64, val: uint64(mk.key)}
+	st.words[wordTunAddrs] = &expr{known: all64, val: uint64(mk.src)<<32 | uint64(mk.dst)}
+	for word := wordTun6Src; word < wordRegs; word++ {
+		st.words[word] = zero
+	}
+	st.words[wordEthDst] = &expr{known: low48, val: mk.mac, refs: []ref{{tagBits, wordEthDst, 0}}}
+	sub.table(0, &st, space{cube: cube{{wordEthDst, tagBits, 0}, {wordEthSrc, 0xffff << 48, 0x0800 << 48}}})
+	return m
+}
+
+// copyFrom copies a row of bits from another state.
+func (s *state) copyFrom(from *state, r run) {
+	tmp := *s
+	const spare = wordMetadata
+	tmp.words[spare] = from.word(r.src)
+	tmp.move(run{r.dst, spare, r.dstBit, r.srcBit, r.n})
+	s.words[r.dst] = tmp.words[r.dst]
+}
+
+// network is the hosts as walkers see them.
+type network struct {
+	hosts      []*host // by name
+	byName     map[string]*host
+	owners     map[uint32]*host // by address in the underlay
+	ownerAddrs []uint32
+	ambiguous  atomic.Bool
+}
+
+func addr4(n uint32) netip.Addr {
+	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
+func number4(a netip.Addr) uint32 { return uint32(flow.Addr(a).Lo) }
+
+// host is a host with its tables.
+type host struct {
+	name        string
+	given       bool // its flows are known
+	view        flows.HostView
+	flows       []flow.Flow
+	tables      [256]*table
+	base        [256]int // the place in flows of each table's first
+	ports       map[uint32]sim.Port
+	portNumbers []uint32
+	keyed       map[uint32]uint32
+	anyKey      uint32
+	met         []atomic.Bool // by place in flows
+}
+
+func (h *host) meet(r *rule) {
+	if m := &h.met[h.base[r.flow.Table]+r.index]; !m.Load() {
+		m.Store(true)
+	}
+}
+
+func (h *host) tunnelPort(key uint32) (port uint32, ok bool) {
+	if p, ok := h.keyed[key]; ok {
+		return p, true
+	}
+	return h.anyKey, h.anyKey != 0
+}
