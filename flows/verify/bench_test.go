@@ -49,7 +49,7 @@ func large(tb testing.TB, hosts, domains, subnets, vms int) (*tenant.Policy, []f
 	p := tenanttest.New(tb, spec)
 	var views []flows.HostView
 	for h := range p.Hosts() {
-		views = append(views, flows.PlannedView(p, nil, h.Name))
+		views = append(views, flows.PlannedView(p, flows.Placement{}, h.Name))
 	}
 	return p, views
 }

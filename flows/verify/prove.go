@@ -19,10 +19,8 @@ type prover struct {
 	walker
 	ctx context.Context
 
-	host      *host
-	lemmas    map[string]*lemma
-	arrivals  map[string]*state // at the cut
-	elsewhere bool              // some packets never came to the cut
+	host   *host
+	lemmas map[string]*lemma
 }
 
 func (p *prover) over() bool { return p.ctx.Err() != nil || p.enough() }
