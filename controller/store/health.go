@@ -91,9 +91,9 @@ func (s *Store) note(f func(h *health)) {
 // probe asks etcd for the head every now and then: a watch alone does not tell
 // when there is no quorum, and might miss something.
 func (s *Store) probe(ctx context.Context) error {
-	const every = time.Second
 	behind := 0
 	for n := 0; ; n++ {
+		every := time.Second
 		rctx, cancel := context.WithTimeout(ctx, min(2*time.Second, s.c.RequestTimeout))
 		r, err := s.client.Get(rctx, s.keys.head)
 		cancel()
@@ -102,6 +102,7 @@ func (s *Store) probe(ctx context.Context) error {
 		}
 		if err != nil {
 			err = s.unavailable(err)
+			every /= 5
 			s.note(func(h *health) {
 				if h.connected {
 					s.c.Log.Warn("etcd does not answer", "error", err)

@@ -105,7 +105,8 @@ func (s *Store) PolicyAt(ctx context.Context, at At) (*tenant.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.withoutForeign(ctx, p, h.Revision, foreign)
+	p, _, err = s.withoutForeign(ctx, p, h.Revision, foreign)
+	return p, err
 }
 
 // ensure waits until a version that etcd has is in force here.

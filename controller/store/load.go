@@ -1,11 +1,14 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
@@ -45,11 +48,11 @@ func (s *Store) load(ctx context.Context) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
+	if policy, foreign, err = s.withoutForeign(ctx, policy, h.Revision, foreign); err != nil {
+		return nil, err
+	}
 	for _, kv := range foreign {
 		l.foreign[string(kv.Key[len(s.keys.objects):])] = kv.ModRevision
-	}
-	if policy, err = s.withoutForeign(ctx, policy, h.Revision, foreign); err != nil {
-		return nil, err
 	}
 	l.state = state{policy, h}
 	return l, nil
@@ -191,30 +194,77 @@ func (s *Store) decodePart(kvs []*mvccpb.KeyValue, into []tenant.Change, head ui
 	return p
 }
 
-// withoutForeign adds to the policy what the objects that somebody edited were before.
-func (s *Store) withoutForeign(ctx context.Context, p *tenant.Policy, head uint64, foreign []*mvccpb.KeyValue) (*tenant.Policy, error) {
+// withoutForeign adds to the policy what the objects that are younger than the
+// head were at its revision, and returns those that are not the same now. The
+// others are what a large apply that was broken off has left.
+func (s *Store) withoutForeign(ctx context.Context, p *tenant.Policy, head uint64, young []*mvccpb.KeyValue) (*tenant.Policy, []*mvccpb.KeyValue, error) {
+	if len(young) == 0 {
+		return p, nil, nil
+	}
+	keys := make([]string, len(young))
+	for i, kv := range young {
+		keys[i] = string(kv.Key)
+	}
 	var changes []tenant.Change
-	for _, kv := range foreign {
-		if kv.CreateRevision > int64(head) {
-			continue // it was not there
-		}
-		r, err := s.client.Get(ctx, string(kv.Key), clientv3.WithRev(int64(head)))
+	var foreign []*mvccpb.KeyValue
+	i := 0
+	for before, err := range s.valuesAt(ctx, keys, int64(head)) {
+		kv := young[i]
+		i++
 		if err != nil {
-			return nil, fmt.Errorf("%w: what it was before cannot be read: %w", &badObject{string(kv.Key[len(s.keys.objects):]), kv.ModRevision, "was edited by somebody else"}, s.unavailable(err))
+			return nil, nil, fmt.Errorf("%w: what it was before cannot be read: %w", &badObject{string(kv.Key[len(s.keys.objects):]), kv.ModRevision, "was edited by somebody else"}, err)
 		}
-		if len(r.Kvs) > 0 && len(r.Kvs[0].Value) > 0 {
-			c, err := s.keys.decodeObject(r.Kvs[0])
-			if err != nil {
-				return nil, err
-			}
-			changes = append(changes, c)
+		if before == nil && len(kv.Value) > 0 || before != nil && !bytes.Equal(before.Value, kv.Value) {
+			foreign = append(foreign, kv)
 		}
+		if before == nil || len(before.Value) == 0 {
+			continue
+		}
+		c, err := s.keys.decodeObject(before)
+		if err != nil {
+			return nil, nil, err
+		}
+		changes = append(changes, c)
 	}
 	next, problems := p.Apply(changes, head)
 	if len(problems) > 0 {
-		return nil, invalidInEtcd(problems, int64(head))
+		return nil, nil, invalidInEtcd(problems, int64(head))
 	}
-	return next, nil
+	return next, foreign, nil
+}
+
+// valuesAt yields what keys had at one revision of etcd, nil where they were not.
+func (s *Store) valuesAt(ctx context.Context, keys []string, at int64) iter.Seq2[*mvccpb.KeyValue, error] {
+	return func(yield func(*mvccpb.KeyValue, error) bool) {
+		for part := range slices.Chunk(keys, s.c.MaxTxnOps) {
+			r := &clientv3.TxnResponse{}
+			if at > 0 { // else there was nothing
+				gets := make([]clientv3.Op, len(part))
+				for i, k := range part {
+					gets[i] = clientv3.OpGet(k, clientv3.WithRev(at))
+				}
+				rctx, cancel := context.WithTimeout(ctx, s.c.RequestTimeout)
+				var err error
+				r, err = s.client.Txn(rctx).Then(gets...).Commit()
+				cancel()
+				if err != nil {
+					yield(nil, s.unavailable(err))
+					return
+				}
+			}
+			for i := range part {
+				var kv *mvccpb.KeyValue
+				if at > 0 {
+					if kvs := r.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
+						kv = kvs[0]
+					}
+				}
+				if !yield(kv, nil) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // readPages reads the key at prefix, or all below it, at one revision of etcd, 0

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -49,12 +50,7 @@ func (s *Store) raise(ctx context.Context, note stagingNote, base uint64, condit
 	f.revision, err = f.txn(ctx, []clientv3.Op{
 		clientv3.OpPut(s.keys.staging, string(value)),
 		clientv3.OpPut(s.keys.alive, note.Token, clientv3.WithLease(lease.ID)),
-	}, conditions, func(r *clientv3.GetResponse) (int64, bool) { // was it this process after all?
-		if len(r.Kvs) > 0 && string(r.Kvs[0].Value) == string(value) {
-			return r.Kvs[0].ModRevision, true
-		}
-		return 0, false
-	})
+	}, conditions, isMine(value))
 	if err != nil {
 		f.disown()
 		return nil, err
@@ -186,54 +182,84 @@ func (s *Store) stage(ctx, caller context.Context, p *plan) error {
 			p.opts.Progress(done, len(ops))
 		}
 	})
+	h := p.base.head.after(s.c.now(), len(p.all), p.opts, p.token)
+	var revision uint64
 	if err == nil {
-		h := p.base.head.after(s.c.now(), len(p.all), p.opts, p.token)
 		s.c.fault("before head")
-		var revision uint64
 		revision, err = f.lower(ctx, clientv3.OpPut(s.keys.head, h.encode()))
-		if err != nil {
-			// In doubt the head tells.
-			if now, _, _, rerr := s.readHead(context.WithoutCancel(ctx), 0); rerr == nil && now.Revision != note.Base {
-				revision, err = s.findToken(context.WithoutCancel(ctx), p.token, note.Base, now.Revision)
-				if revision == 0 && err == nil {
-					err = errFenced
-				}
-				f.end()
-				if err != nil {
-					return err
-				}
-			}
-		}
-		if err == nil {
-			s.c.fault("after head")
-			return s.enforce(context.WithoutCancel(ctx), p, h, revision)
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err != nil {
+		if revision, err = s.giveUp(ctx, f, p.token, err); err != nil {
+			return ended(caller, err)
 		}
 	}
-	return ended(caller, s.giveUp(context.WithoutCancel(ctx), f, err))
+	s.c.fault("after head")
+	return s.enforce(ctx, p, h, revision)
 }
 
 // ended returns the caller's own error where that is why something failed.
 func ended(caller context.Context, err error) error {
-	if cerr := caller.Err(); cerr != nil && errors.Is(err, context.Canceled) {
+	var lost *lostError
+	if cerr := caller.Err(); cerr != nil && !errors.As(err, &lost) {
 		return cerr
 	}
 	return err
 }
 
-// giveUp puts back what was written behind a fence, and returns why.
-func (s *Store) giveUp(ctx context.Context, f *fence, why error) error {
-	if errors.Is(why, errFenced) {
-		f.end()
-		return why
-	}
+// giveUp puts back what was written behind a fence, and returns why it was given
+// up; or the revision of the head with token, if that is in etcd after all.
+func (s *Store) giveUp(ctx context.Context, f *fence, token string, why error) (uint64, error) {
+	defer f.end()
 	ctx, cancel := context.WithTimeout(ctx, max(s.c.StageTTL, time.Minute))
 	defer cancel()
-	if err := f.revert(ctx); err != nil {
-		f.end() // whoever notices first recovers
-		s.pokeRecoverer()
-		s.c.Log.Warn("a large apply could not be put back yet", "error", err)
+	// What was sent may still be on its way: under a new fence it comes to nothing.
+	err := f.renew(ctx)
+	var lost *lostError
+	if errors.As(err, &lost) {
+		revision, err := s.findToken(ctx, token, f.note.Base, lost.head)
+		if revision != 0 && err == nil {
+			return revision, nil
+		}
+		return 0, errors.Join(why, err)
 	}
-	return why
+	if err == nil {
+		err = f.revert(ctx)
+	}
+	if err != nil {
+		s.c.Log.Warn("a large apply could not be put back yet", "error", err)
+		s.pokeRecoverer() // whoever can first
+	}
+	return 0, why
+}
+
+// renew makes the fence another, so that what was written under it before, and
+// has not arrived yet, never will.
+func (f *fence) renew(ctx context.Context) error {
+	note := f.note
+	note.Token = newToken()
+	value, err := json.Marshal(note)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.ownToken = note.Token
+	f.mu.Unlock()
+	revision, err := f.txn(ctx, []clientv3.Op{clientv3.OpPut(f.keys.staging, string(value))}, f.owned(), isMine(value))
+	if err == nil {
+		f.note, f.revision = note, revision
+	}
+	return err
+}
+
+// isMine tells whether the key staging has that value, and its revision.
+func isMine(value []byte) func(*clientv3.GetResponse) (int64, bool) {
+	return func(r *clientv3.GetResponse) (int64, bool) {
+		if len(r.Kvs) > 0 && bytes.Equal(r.Kvs[0].Value, value) {
+			return r.Kvs[0].ModRevision, true
+		}
+		return 0, false
+	}
 }
 
 // revert makes all objects what they were at the head's revision, and takes the
@@ -251,45 +277,23 @@ func (f *fence) revert(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for from := 0; from < len(dirty); from += f.c.MaxTxnOps {
-		part := dirty[from:min(from+f.c.MaxTxnOps, len(dirty))]
-		ops, sizes, err := f.before(ctx, part)
+	ops, sizes := make([]clientv3.Op, 0, len(dirty)), make([]int, 0, len(dirty))
+	for kv, err := range f.valuesAt(ctx, dirty, int64(f.note.Base)) {
 		if err != nil {
 			return err
 		}
-		if err := f.write(ctx, ops, func(i int) int { return sizes[i] }, func(int) {}); err != nil {
-			return err
+		k := dirty[len(ops)]
+		op, size := clientv3.OpDelete(k), len(k)+40
+		if kv != nil {
+			op, size = clientv3.OpPut(k, string(kv.Value)), size+len(kv.Value)
 		}
+		ops, sizes = append(ops, op), append(sizes, size)
+	}
+	if err := f.write(ctx, ops, func(i int) int { return sizes[i] }, func(int) {}); err != nil {
+		return err
 	}
 	_, err = f.lower(ctx)
 	return err
-}
-
-// before returns what makes keys again what they were at the head's revision.
-func (f *fence) before(ctx context.Context, keys []string) (ops []clientv3.Op, sizes []int, err error) {
-	gets := make([]clientv3.Op, len(keys))
-	for i, k := range keys {
-		gets[i] = clientv3.OpGet(k, clientv3.WithRev(int64(f.note.Base)))
-	}
-	r := &clientv3.TxnResponse{}
-	if f.note.Base > 0 {
-		ctx, cancel := context.WithTimeout(ctx, f.c.RequestTimeout)
-		defer cancel()
-		if r, err = f.client.Txn(ctx).Then(gets...).Commit(); err != nil {
-			return nil, nil, f.unavailable(err)
-		}
-	}
-	ops, sizes = make([]clientv3.Op, len(keys)), make([]int, len(keys))
-	for i, k := range keys {
-		ops[i], sizes[i] = clientv3.OpDelete(k), len(k)+40
-		if f.note.Base == 0 {
-			continue
-		}
-		if kvs := r.Responses[i].GetResponseRange().Kvs; len(kvs) > 0 {
-			ops[i], sizes[i] = clientv3.OpPut(k, string(kvs[0].Value)), len(k)+len(kvs[0].Value)+40
-		}
-	}
-	return ops, sizes, nil
 }
 
 func (s *Store) pokeRecoverer() {
