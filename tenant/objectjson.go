@@ -20,6 +20,11 @@ import (
 // are those of [Policy.Apply]. What the values mean, and whether one is missing,
 // is checked there.
 func DecodeObject(k Key, data []byte) (Object, []Problem) {
+	if k.kind == KindRecord {
+		if o, ok := fastRecord(k, data); ok {
+			return o.canonical(), nil
+		}
+	}
 	o, fields := newObject(k)
 	if o == nil {
 		return nil, []Problem{{Path: k.String(), Message: "is no key of an object: want one that ParseKey returns"}}
@@ -228,6 +233,9 @@ func numberField[T ~uint32](name string, p *T, want string) jsonField {
 }
 
 func appendString(b []byte, s string) []byte {
+	if plain(s) {
+		return append(append(append(b, '"'), s...), '"')
+	}
 	q, _ := json.Marshal(s) // text always can be
 	return append(b, q...)
 }
