@@ -52,7 +52,7 @@ func BenchmarkLoad(b *testing.B) {
 			if _, err := s.Apply(b.Context(), changes, ApplyOptions{}); err != nil {
 				b.Fatal(err)
 			}
-			b.ReportMetric(time.Since(began).Seconds(), "s/first-apply")
+			applied := time.Since(began)
 			changes = nil
 			s.state.Store(&state{tenant.Empty(), s.state.Load().head})
 			runtime.GC()
@@ -69,6 +69,7 @@ func BenchmarkLoad(b *testing.B) {
 			runtime.ReadMemStats(&after)
 			b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/(1<<20), "MiB-policy")
 			b.ReportMetric(float64(s.member.etcd.Server.Backend().Size())/(1<<20), "MiB-etcd")
+			b.ReportMetric(applied.Seconds(), "s/first-apply")
 			runtime.KeepAlive(l)
 		})
 	}

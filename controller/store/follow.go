@@ -220,7 +220,7 @@ func (f *follower) revision(rev int64, events []*clientv3.Event) error {
 // hold keeps staged objects until their head comes.
 func (f *follower) hold(objects []*mvccpb.KeyValue) {
 	f.mu.Lock()
-	own := f.ownToken == f.staging.note.Token
+	own := f.own[f.staging.note.Token]
 	f.mu.Unlock()
 	if f.partial || len(objects) == 0 {
 		return

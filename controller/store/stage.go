@@ -42,10 +42,8 @@ func (s *Store) raise(ctx context.Context, note stagingNote, base uint64, condit
 	}
 	// The token is known before the fence is up: the follower need not keep what
 	// this process writes.
-	s.mu.Lock()
-	s.ownToken = note.Token
-	s.mu.Unlock()
 	f := &fence{Store: s, note: note, lease: lease.ID}
+	f.claim(note.Token, true)
 	conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(s.keys.head), "=", int64(base)))
 	f.revision, err = f.txn(ctx, []clientv3.Op{
 		clientv3.OpPut(s.keys.staging, string(value)),
@@ -70,11 +68,20 @@ func (s *Store) raise(ctx context.Context, note stagingNote, base uint64, condit
 	return f, nil
 }
 
+// claim notes that a staging with that token is this process's, or no longer.
+func (f *fence) claim(token string, own bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if own {
+		f.own[token] = true
+	} else {
+		delete(f.own, token)
+	}
+}
+
 // disown ends what raise has begun, as well as can be.
 func (f *fence) disown() {
-	f.mu.Lock()
-	f.ownToken = ""
-	f.mu.Unlock()
+	f.claim(f.note.Token, false)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	_, _ = f.client.Revoke(ctx, f.lease) // it ends by itself otherwise
@@ -242,14 +249,15 @@ func (f *fence) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.mu.Lock()
-	f.ownToken = note.Token
-	f.mu.Unlock()
+	f.claim(note.Token, true)
 	revision, err := f.txn(ctx, []clientv3.Op{clientv3.OpPut(f.keys.staging, string(value))}, f.owned(), isMine(value))
-	if err == nil {
-		f.note, f.revision = note, revision
+	if err != nil {
+		f.claim(note.Token, false)
+		return err
 	}
-	return err
+	f.claim(f.note.Token, false)
+	f.note, f.revision = note, revision
+	return nil
 }
 
 // isMine tells whether the key staging has that value, and its revision.
@@ -313,9 +321,10 @@ func (s *Store) recoverer(ctx context.Context) error {
 			return ctx.Err()
 		}
 		s.mu.Lock()
-		st, own := s.staging, s.ownToken
+		st := s.staging
+		idle := st == nil || s.own[st.note.Token]
 		s.mu.Unlock()
-		if st == nil || st.note.Token == own {
+		if idle {
 			continue
 		}
 		if err := s.recoverFrom(ctx, st); err != nil && ctx.Err() == nil {

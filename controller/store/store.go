@@ -30,15 +30,15 @@ type Store struct {
 	rescue  chan struct{} // the recoverer has reason to look
 	stopped chan struct{} // closed when Run has ended
 
-	mu       sync.Mutex
-	running  bool
-	closed   bool
-	events   ring
-	moved    chan struct{} // closed and replaced when the state changes
-	health   health
-	foreign  map[string]int64 // objects that were edited by somebody else, with the revision
-	staging  *staging         // the large apply that is under way, whoever is at it
-	ownToken string           // of the staging that this process is at
+	mu      sync.Mutex
+	running bool
+	closed  bool
+	events  ring
+	moved   chan struct{} // closed and replaced when the state changes
+	health  health
+	foreign map[string]int64 // objects that were edited by somebody else, with the revision
+	staging *staging         // the large apply that is under way, whoever is at it
+	own     map[string]bool  // tokens of stagings that this process is at
 }
 
 // state is the policy in force.
@@ -85,7 +85,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 
 func newStore(c Config) *Store {
 	s := &Store{c: c, keys: newLayout(c.Prefix), wake: make(chan struct{}, 1), queue: make(chan *request, 1024),
-		poke: make(chan struct{}, 1), rescue: make(chan struct{}, 1), stopped: make(chan struct{}), moved: make(chan struct{}), foreign: make(map[string]int64)}
+		poke: make(chan struct{}, 1), rescue: make(chan struct{}, 1), stopped: make(chan struct{}), moved: make(chan struct{}), foreign: make(map[string]int64), own: make(map[string]bool)}
 	s.health.err = errors.New("the policy is not loaded yet")
 	return s
 }
