@@ -51,6 +51,10 @@ var mayImport = map[string][]string{
 	"testbed/ovsproc":          {},
 	"testbed/ovstest":          {"testbed/ovsproc"},
 
+	// Benchmarks of the whole drive it as a user does, too.
+	"bench/rig": {"tenant", "testbed/ovsproc"},
+	"bench/ovn": {"bench/rig", "testbed/ovsproc"},
+
 	"cmd/nvgre-ofctl":            {"tenant", "flows", "ovsdb", "controller", "cmd", "internal"},
 	"cmd/nvgre-ofctl/testbedcmd": {"tenant", "testbed"},
 }

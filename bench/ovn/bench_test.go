@@ -1,0 +1,154 @@
+package ovn
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/bench/rig"
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovstest"
+)
+
+var (
+	size   rig.Size
+	adds   = flag.Int("adds", 20, "VMs added one by one in each round, 1 or more")
+	rounds = flag.Int("rounds", 3, "rounds, in each of which both start anew; 1 or more")
+	table  = flag.String("table", "", "a file for the table of what was measured")
+)
+
+func init() {
+	flag.IntVar(&size.Chassis, "chassis", 4, "chassis")
+	flag.IntVar(&size.Ports, "ports", 4000, "ports of VMs in all")
+	flag.IntVar(&size.Tenants, "tenants", 2, "tenants")
+}
+
+// sample is one round of one side.
+type sample struct {
+	start rig.Start
+	adds  []time.Duration
+	flows float64 // of the chassis that has most
+	used  rig.Usage
+	cpu   time.Duration
+}
+
+// series are the rounds of one side.
+type series []sample
+
+func (s series) median(f func(sample) float64) float64 {
+	var v []float64
+	for _, x := range s {
+		v = append(v, f(x))
+	}
+	return rig.Median(v)
+}
+
+func (s series) adds() (all []time.Duration) {
+	for _, x := range s {
+		all = append(all, x.adds...)
+	}
+	return all
+}
+
+// BenchmarkAgainstOVN measures both sides by turns. Ratios are of medians, ours
+// to OVN's for flows and memory, OVN's to ours for times.
+func BenchmarkAgainstOVN(b *testing.B) {
+	Require(b)
+	ovstest.Require(b)
+	var ours, theirs series
+	for range *rounds {
+		ours = append(ours, measure(b, func(tb testing.TB) plane { return startOurs(tb, size) }))
+		theirs = append(theirs, measure(b, func(tb testing.TB) plane { return Start(tb, size) }))
+	}
+	report(b, ours, theirs)
+}
+
+// measure runs one round. All that it started has ended when the next begins.
+func measure(b *testing.B, start func(testing.TB) plane) (s sample) {
+	b.Helper()
+	scope := rig.NewScope(b)
+	defer scope.End()
+	p, ctx := start(scope), rig.Within(scope, 10*time.Minute)
+	before, err := rig.UsageOf(p.Processes()...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if s.start, err = p.ColdStart(ctx, size.Ports); err != nil {
+		b.Fatal(err)
+	}
+	after, err := rig.UsageOf(p.Processes()...)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.cpu = after.CPU - before.CPU
+	for n := range *adds {
+		d, err := p.AddVM(ctx, size.Ports+n)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.adds = append(s.adds, d)
+	}
+	for _, c := range p.Switches() {
+		n, err := c.Flows(ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.flows = max(s.flows, float64(n))
+	}
+	for _, q := range p.Processes() {
+		u, err := rig.UsageOf(q)
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.used = s.used.Add(u)
+		b.Logf("%s: %s: %.0f MiB resident, %.0f MiB its share, %.1f s of processor time", p.Name(), q.Name, mib(u.RSS), mib(u.PSS), u.CPU.Seconds())
+	}
+	b.Logf("%s: inputs %.2f s, then converged in %.2f s; %.0f flows; VMs one by one: %v", p.Name(), s.start.Inputs.Seconds(), s.start.Converged.Seconds(), s.flows, s.adds)
+	return s
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+func mib(n uint64) float64       { return float64(n) / (1 << 20) }
+
+func report(b *testing.B, ours, theirs series) {
+	rows := []struct {
+		what, unit, format string
+		value              func(series) float64
+		speed              bool // the ratio is OVN's to ours
+		goal               string
+	}{
+		{"cold start, after the last input", "s-converge", "%.2f s", func(s series) float64 {
+			return s.median(func(x sample) float64 { return x.start.Converged.Seconds() })
+		}, true, "≥ 40"},
+		{"cold start in all", "s-start", "%.2f s", func(s series) float64 { return s.median(func(x sample) float64 { return x.start.All.Seconds() }) }, true, ""},
+		{"processor time of a cold start", "s-CPU-start", "%.2f s", func(s series) float64 { return s.median(func(x sample) float64 { return x.cpu.Seconds() }) }, true, ""},
+		{"one VM more, median", "ms-VM", "%.1f ms", func(s series) float64 { return ms(rig.Median(s.adds())) }, true, "≥ 200"},
+		{"one VM more, p99", "ms-VM-p99", "%.1f ms", func(s series) float64 { return ms(rig.Quantile(s.adds(), 0.99)) }, true, ""},
+		{"flows of a chassis", "flows", "%.0f", func(s series) float64 { return s.median(func(x sample) float64 { return x.flows }) }, false, "≤ 0.35"},
+		{"memory, resident (RSS)", "MiB-RSS", "%.0f MiB", func(s series) float64 { return s.median(func(x sample) float64 { return mib(x.used.RSS) }) }, false, "≤ 0.5"},
+		{"memory, shared pages divided (PSS)", "MiB-PSS", "%.0f MiB", func(s series) float64 { return s.median(func(x sample) float64 { return mib(x.used.PSS) }) }, false, ""},
+	}
+	var text strings.Builder
+	fmt.Fprintf(&text, "| %d chassis, %d ports, %d tenants; medians of %d rounds, %d VMs | nvgre-ofctl | OVN | ratio | goal |\n|---|---|---|---|---|\n",
+		size.Chassis, size.Ports, size.Tenants, len(ours), len(ours.adds()))
+	for _, r := range rows {
+		o, t := r.value(ours), r.value(theirs)
+		ratio := o / t
+		if r.speed {
+			ratio = t / o
+		}
+		b.ReportMetric(o, r.unit)
+		b.ReportMetric(t, r.unit+"-OVN")
+		b.ReportMetric(ratio, r.unit+"-ratio")
+		fmt.Fprintf(&text, "| %s | "+r.format+" | "+r.format+" | **%.2f** | %s |\n", r.what, o, t, ratio, r.goal)
+	}
+	b.ReportMetric(0, "ns/op")
+	b.Log("\n" + text.String())
+	if *table != "" {
+		if err := os.WriteFile(*table, []byte(text.String()), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
