@@ -100,7 +100,7 @@ func split(ctx context.Context, s *Session, flows []flow.Flow, n int) error {
 	return nil
 }
 
-// BenchmarkReadFlows100k reads 100,000 flows back.
+// BenchmarkReadFlows100k reads 100,000 flows back, in both forms.
 func BenchmarkReadFlows100k(b *testing.B) {
 	flows := caFlows(100_000)
 	sw := bridge(b)
@@ -108,12 +108,26 @@ func BenchmarkReadFlows100k(b *testing.B) {
 	if err := s.Load(context.Background(), adds(flows)); err != nil {
 		b.Fatal(err)
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		n := 0
-		if err := s.ReadFlows(context.Background(), 0, 0, func(*Stat) error { n++; return nil }); err != nil || n != len(flows) {
-			b.Fatal(n, err)
-		}
+	n := 0
+	for _, form := range []struct {
+		name string
+		read func() error
+	}{
+		{"flows", func() error {
+			return s.ReadFlows(context.Background(), 0, 0, func(*Stat) error { n++; return nil })
+		}},
+		{"encoded", func() error {
+			return s.ReadEncoded(context.Background(), AllTables, 0, 0, func(*Entry) error { n++; return nil })
+		}},
+	} {
+		b.Run(form.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if n = 0; form.read() != nil || n != len(flows) {
+					b.Fatal(n)
+				}
+			}
+		})
 	}
 }
 

@@ -2,7 +2,6 @@ package openflow
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math/bits"
 	"slices"
@@ -46,24 +45,6 @@ func (s *Stat) Delete() Mod {
 	return Mod{Op: DeleteStrict, Flow: e, CookieMask: ^uint64(0), RawMatch: s.RawMatch}
 }
 
-// Entry is one flow of a switch as [Session.ReadEncoded] reports it.
-type Entry struct {
-	Octets   []byte        // of an [Encoded], lent until the callback returns; nil where Odd is not
-	Duration time.Duration // since the flow was added
-	Odd      *Stat         // a flow that an Encoded cannot express; it may be kept
-}
-
-// Key is [Encoded.Entry] of Octets. It is lent like them.
-func (e *Entry) Key() []byte { return e.Octets[:encodedHead+int(e.Octets[3])<<8+int(e.Octets[4])] }
-
-// Cookie returns the flow's cookie, whether or not it is odd.
-func (e *Entry) Cookie() uint64 {
-	if e.Odd != nil {
-		return e.Odd.Cookie
-	}
-	return binary.BigEndian.Uint64(e.Octets[len(e.Key()):])
-}
-
 // decoder turns wire forms into flows. It keeps scratch space between flows
 // and is not safe for concurrent use.
 type decoder struct {
@@ -101,39 +82,6 @@ func (d *decoder) flowStats(body []byte, fn func(*Stat) error) error {
 		}
 		return fn(&s)
 	})
-}
-
-// entries is the same without a copy of each flow: what fn is given is lent.
-func (d *decoder) entries(body []byte, fn func(*Entry) error) error {
-	return splitStats(body, func(raw []byte) error {
-		e := &d.entry
-		if err := d.encode(raw, e); err != nil {
-			return fmt.Errorf("openflow: flow-stats reply: %w", err)
-		}
-		return fn(e)
-	})
-}
-
-// encode reads one ofp_flow_stats into e.
-func (d *decoder) encode(raw []byte, e *Entry) error {
-	s := &d.stat
-	rawMatch, why, err := d.parse(raw, s)
-	if err != nil {
-		return err
-	}
-	*e = Entry{Duration: s.Duration}
-	if why == "" {
-		b, err := appendEncoded(d.octets[:0], &s.Flow)
-		if err == nil {
-			d.octets, e.Octets = b, b
-			return nil
-		}
-		why = err.Error()
-	}
-	e.Odd = &Stat{}
-	*e.Odd = *s
-	e.Odd.unknown(why, raw, rawMatch)
-	return nil
 }
 
 // peek16 returns the first 16 bits, or zero where there are none.

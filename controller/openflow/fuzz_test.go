@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 )
 
 var record = flag.Bool("record", false, "record testdata/messages.hex anew from a real switch")
@@ -206,6 +208,14 @@ func consume(d *decoder, h header, body []byte) (string, error) {
 		if len(body) < 8 {
 			return "", io.ErrUnexpectedEOF
 		}
+		if err := d.entries(body[8:], func(e *Entry) error {
+			if _ = e.Cookie(); e.Odd == nil {
+				_ = e.Key()
+			}
+			return nil
+		}); err != nil {
+			return "flows", err
+		}
 		return "flows", d.flowStats(body[8:], func(s *Stat) error { return checkStat(d, s) })
 	}
 	e, err := d.event(h, body)
@@ -280,6 +290,50 @@ func FuzzFlowStats(f *testing.F) {
 			if err := checkStat(d, &s); err != nil {
 				panic(err)
 			}
+			// The other form says the same.
+			var e Entry
+			if err := d.encode(b, &e); err != nil || (e.Odd == nil) != (s.Unknown == "") {
+				panic(fmt.Sprintf("%v, %v, %q", e.Odd, err, s.Unknown))
+			}
+			if e.Odd == nil && Encoded(e.Octets) != enc(&s.Flow) || e.Odd != nil && e.Odd.Unknown != s.Unknown || e.Cookie() != s.Cookie {
+				panic("the octets are those of another flow")
+			}
+		}
+	})
+}
+
+// FuzzEncoded decodes and sends any octets as an Encoded: nothing panics, and
+// what is a flow is one flow only.
+func FuzzEncoded(f *testing.F) {
+	for _, g := range append(caFlows(2), *benchFlow(), flow.Flow{}, flow.Flow{Table: 253, Cookie: 0x4e56 << 48}) {
+		f.Add(string(enc(&g)))
+	}
+	f.Fuzz(func(_ *testing.T, s string) {
+		e := Encoded(s)
+		e.Text()
+		e.Drops()
+		if e.SameEntry(e) && e.Compare(e) != 0 {
+			panic("an entry is not itself")
+		}
+		for _, op := range []Op{Add, DeleteStrict} {
+			b, err := appendBundleAdd(nil, 1, 1, &Mod{Op: op, Flow: e})
+			if err == nil && (len(b) > maxLen || len(b)&7 != 0 && op == DeleteStrict) {
+				panic(fmt.Sprintf("%d octets", len(b)))
+			}
+		}
+		g, err := e.Decode()
+		if err != nil {
+			return
+		}
+		if g.Table != e.Table() || g.Priority != e.Priority() || g.Cookie != e.Cookie() {
+			panic("decoded as another flow")
+		}
+		again, err := Encode(&g)
+		if err != nil {
+			panic(fmt.Sprintf("cannot encode %s: %v", g.Text(), err))
+		}
+		if h, err := again.Decode(); err != nil || !h.Equal(&g) {
+			panic(fmt.Sprintf("%s became %s, %v", g.Text(), h.Text(), err))
 		}
 	})
 }

@@ -204,6 +204,43 @@ func TestDecodingInvertsEncoding(t *testing.T) {
 	})
 }
 
+// TestEncodedIsCanonical: equality and order of flows are those of their
+// octets, and the order of a match does not matter.
+func TestEncodedIsCanonical(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := genAny(t).Flow
+		b := genAny(t).Flow
+		if rapid.Bool().Draw(t, "alike") {
+			c := *a
+			switch rapid.IntRange(0, 3).Draw(t, "how") {
+			case 0:
+				c.Cookie = b.Cookie
+			case 1:
+				c.Actions = b.Actions
+			case 2:
+				c.Priority = b.Priority
+			}
+			b = &c
+		}
+		x, y := enc(a), enc(b)
+		if (x == y) != a.Equal(b) || x.SameEntry(y) != a.SameEntry(b) || (x.Compare(y) == 0) != a.SameEntry(b) || x.Compare(y) != -y.Compare(x) {
+			t.Fatalf("%s\n%s\n%d", a.Text(), b.Text(), x.Compare(y))
+		}
+		if a.Table != b.Table && (x.Compare(y) < 0) != (a.Table < b.Table) ||
+			a.Table == b.Table && a.Priority != b.Priority && (x.Compare(y) < 0) != (a.Priority > b.Priority) {
+			t.Fatalf("%s\n%s\n%d", a.Text(), b.Text(), x.Compare(y))
+		}
+		c := *a
+		c.Match = rapid.Permutation(a.Match).Draw(t, "match")
+		if enc(&c) != x {
+			t.Fatal("the order of the match matters")
+		}
+		if x.Table() != a.Table || x.Priority() != a.Priority || x.Cookie() != a.Cookie || x.Drops() != (len(a.Actions) == 0) {
+			t.Fatalf("%s: table %d, priority %d, cookie %x", a.Text(), x.Table(), x.Priority(), x.Cookie())
+		}
+	})
+}
+
 // asStat makes the ofp_flow_stats of a flow-mod.
 func asStat(f *flow.Flow, mod []byte) []byte {
 	rest := mod[flowModLen:]

@@ -156,7 +156,7 @@ func (p *Plan) settle(key string, is, wanted openflow.Encoded, have *Actual, wan
 	case taken:
 		p.Blocked = append(p.Blocked, Blocked{wanted, cookie})
 		shall = ""
-	case refused[key] == wanted:
+	case is != wanted && refused[key] == wanted: // what is there was accepted
 		shall = ""
 	}
 	// Nothing can stay where the sentinel goes.

@@ -259,10 +259,16 @@ func (s watched) Load(ctx context.Context, mods iter.Seq[openflow.Mod]) error {
 // and only the delta sent; after a restart everything; and what somebody
 // deletes by hand meanwhile is found by the audit.
 func TestResumeOnARealSwitch(t *testing.T) {
+	for _, generation := range []uint64{0, 5} {
+		t.Run(fmt.Sprint("generation ", generation), func(t *testing.T) { resumeOnARealSwitch(t, generation) })
+	}
+}
+
+func resumeOnARealSwitch(t *testing.T, generation uint64) {
 	s, _ := bridge(t)
 	w := &watch{}
 	o := options(w.dial(s))
-	o.Generation = 5
+	o.Generation = generation
 	reports := make(chan reconcile.Report, 100)
 	o.Report = func(r reconcile.Report) { reports <- r }
 	d := start(t, o)
