@@ -24,6 +24,7 @@ type block struct {
 	name    string
 	built   bool
 	subnets int              // when it was built
+	changed bool             // the last update has changed the flows
 	hosts   map[string]*host // that hold it
 	peers   map[string]int   // number of the domain's VMs on each host
 
@@ -68,19 +69,21 @@ func (b *block) build(c *flows.Compiler) {
 	b.built = true
 }
 
-// update compiles what may have changed, and reports whether the flows have.
-func (b *block) update(before, after *flows.Compiler) bool {
+// update compiles what may have changed.
+func (b *block) update(before, after *flows.Compiler) {
 	for _, u := range b.units {
 		b.change(before, after, u)
 	}
 	b.units = nil
-	return b.apply()
+	b.changed = b.apply()
 }
 
-// inParallel calls do with each item, side by side where there are many.
-func inParallel[T any](items []T, do func(T)) {
-	if len(items) == 1 {
-		do(items[0])
+// each calls do with each item, side by side where that is worth it.
+func each[T any](items []T, sideBySide bool, do func(T)) {
+	if len(items) < 2 || !sideBySide {
+		for _, it := range items {
+			do(it)
+		}
 		return
 	}
 	var g errgroup.Group

@@ -18,7 +18,7 @@ func (e *Engine) Flush() []Update {
 	if e.policy == nil {
 		return nil
 	}
-	f := &flush{Engine: e, before: e.compiler, after: e.compiler}
+	f := &flush{Engine: e, touched: make(map[*block]struct{}), before: e.compiler, after: e.compiler}
 	first := e.compiler == nil
 	if first {
 		f.before = flows.NewCompiler(tenant.Empty(), flows.Placement{})
@@ -35,9 +35,13 @@ func (e *Engine) Flush() []Update {
 		}
 	}
 	clear(e.moved)
-	inParallel(slices.Collect(maps.Keys(e.dirty)), func(h *host) { h.settleVMs(f.before, f.after) })
+	for h := range e.dirty {
+		f.ifaces += len(h.todo.ifaces)
+	}
+	each(slices.Collect(maps.Keys(e.dirty)), f.ifaces > muchWork, func(h *host) { h.settleVMs(f.before, f.after) })
 	f.settleDomains()
 	f.compileDomains()
+	f.compileHosts()
 	return f.updates()
 }
 
@@ -46,10 +50,16 @@ type flush struct {
 	*Engine
 	before, after *flows.Compiler
 	pipelineNew   bool
-	changed       []*block // with other flows than before
-	fresh         []*block // to be compiled for the first time
+	touched       map[*block]struct{} // with units that may have changed
+	work          int                 // number of these units
+	ifaces        int                 // iface-ids looked at
+	changed       []*block            // with other flows than before
+	fresh         []*block            // to be compiled for the first time
 	joined        []membership
 }
+
+// muchWork is how many items are worth more than one goroutine.
+const muchWork = 256
 
 // membership is a routing domain that has come to a host, or left it.
 type membership struct {
@@ -75,6 +85,8 @@ func (f *flush) noteChanges() {
 		b := f.blocks[u.Domain()]
 		if b != nil {
 			b.units = append(b.units, u)
+			f.touched[b] = struct{}{}
+			f.work++
 		}
 		switch u.Kind() {
 		case flows.UnitRecord:
@@ -237,7 +249,7 @@ func (f *flush) settleDomain(h *host, id tenant.RDID) bool {
 	return true
 }
 
-// compileDomains compiles what hosts hold, and what they have beside it.
+// compileDomains compiles the routing domains that hosts hold.
 func (f *flush) compileDomains() {
 	for b := range f.idle {
 		if len(b.hosts) == 0 {
@@ -247,16 +259,14 @@ func (f *flush) compileDomains() {
 		}
 	}
 	clear(f.idle)
-	var old []*block
-	for _, b := range f.blocks {
-		if b.built && len(b.units) > 0 {
-			old = append(old, b)
+	for b := range f.touched {
+		if len(b.hosts) == 0 {
+			delete(f.touched, b)
 		}
 	}
-	changed := make([]bool, len(old))
-	inParallel(indexes(len(old)), func(i int) { changed[i] = old[i].update(f.before, f.after) })
-	for i, b := range old {
-		if changed[i] {
+	each(slices.Collect(maps.Keys(f.touched)), f.work > muchWork, func(b *block) { b.update(f.before, f.after) })
+	for b := range f.touched {
+		if b.changed {
 			f.changed = append(f.changed, b)
 		}
 		if b.stirred {
@@ -274,9 +284,12 @@ func (f *flush) compileDomains() {
 		}
 	}
 	slices.SortFunc(f.fresh, func(a, b *block) int { return cmp.Compare(b.subnets, a.subnets) })
-	inParallel(f.fresh, func(b *block) { b.build(f.after) })
+	each(f.fresh, true, func(b *block) { b.build(f.after) })
 	f.changed = append(f.changed, f.fresh...)
+}
 
+// compileHosts compiles what is the hosts' own, and puts all together.
+func (f *flush) compileHosts() {
 	for _, m := range f.joined {
 		for name := range m.b.peers {
 			mark(&m.h.todo.peers, name)
@@ -285,7 +298,7 @@ func (f *flush) compileDomains() {
 			mark(&m.h.todo.peers, name)
 		}
 	}
-	for _, b := range f.blocks {
+	for b := range f.touched {
 		for name := range b.peersMoved {
 			for _, h := range b.hosts {
 				mark(&h.todo.peers, name)
@@ -305,7 +318,7 @@ func (f *flush) compileDomains() {
 			f.dirty[h] = struct{}{}
 		}
 	}
-	inParallel(slices.Collect(maps.Keys(f.dirty)), func(h *host) {
+	each(slices.Collect(maps.Keys(f.dirty)), len(f.joined) > muchWork || f.ifaces > muchWork, func(h *host) {
 		h.settlePeers(f.before, f.after, f.blocks)
 		h.settleTunnels(f.before, f.after)
 		h.own.apply()
@@ -321,14 +334,6 @@ func (f *flush) compileDomains() {
 			}
 		}
 	}
-}
-
-func indexes(n int) []int {
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	return all
 }
 
 // updates returns what has changed, and leaves nothing to do.
