@@ -3,6 +3,7 @@ package calc_test
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -24,6 +25,7 @@ type model struct {
 	policy *tenant.Policy
 	inputs map[string]calc.Input
 	said   map[string]calc.Update
+	ifaces map[string]bool // of all records that there were
 	counts *counts
 }
 
@@ -208,9 +210,11 @@ func (m *model) compare() {
 // twice, have no number or one that is taken, and VMs that belong elsewhere.
 func (m *model) input(name string) calc.Input {
 	in := calc.Input{Elsewhere: rapid.IntRange(0, 7).Draw(m.T, "elsewhere") == 7}
-	ifaces := []string{"stranger"}
 	for r := range m.policy.Records() {
-		ifaces = append(ifaces, r.IfaceID)
+		m.ifaces[r.IfaceID] = true
+	}
+	ifaces := slices.Sorted(maps.Keys(m.ifaces))
+	for r := range m.policy.Records() {
 		if r.Host == name && rapid.IntRange(0, 3).Draw(m.T, "attached") > 0 {
 			in.Attachments = append(in.Attachments, flows.Attachment{IfaceID: r.IfaceID, OFPort: uint32(100 + len(in.Attachments))})
 		}
@@ -228,11 +232,78 @@ func (m *model) input(name string) calc.Input {
 		in.Tunnels.Flow = rapid.Uint32Range(1, 2).Draw(m.T, "tunnel port")
 	default:
 		in.Tunnels.PerVSID = map[tenant.VSID]uint32{}
-		for s := range m.policy.Subnets() {
-			in.Tunnels.PerVSID[s.VSID] = rapid.Uint32Range(0, 6).Draw(m.T, "subnet's port")
+		for _, v := range []tenant.VSID{0x1000, 0x1001, 0x1002, 0x1010, 0x1011, 0x1020, 0x1030} {
+			if rapid.IntRange(0, 3).Draw(m.T, "subnet has a port") > 0 {
+				in.Tunnels.PerVSID[v] = rapid.Uint32Range(0, 5).Draw(m.T, "subnet's port")
+			}
 		}
 	}
 	return in
+}
+
+func (m *model) apply(changes []tenant.Change) {
+	q, problems := m.policy.Apply(changes, m.policy.Revision()+1)
+	if len(problems) == 0 {
+		m.counts.applied++
+		m.policy = q
+		m.engine.SetPolicy(q)
+	}
+}
+
+// structural draws a change of more than one object: a subnet that comes, goes or
+// moves to another routing domain, a routing domain that goes, a record that
+// takes over an iface-id.
+func (m *model) structural() (out []tenant.Change) {
+	var subnets []tenant.VirtualSubnet
+	var records []tenant.RecordObject
+	var domains []tenant.RDID
+	for s := range m.policy.Subnets() {
+		subnets = append(subnets, s)
+		records = slices.AppendSeq(records, m.policy.RecordObjectsOf(s.VSID))
+	}
+	for d := range m.policy.RoutingDomains() {
+		domains = append(domains, d.RDID)
+	}
+	if len(domains) == 0 {
+		return nil
+	}
+	id := rapid.SampledFrom(domains).Draw(m.T, "domain")
+	drop := func(s tenant.VirtualSubnet) {
+		for r := range m.policy.RecordsOf(s.VSID) {
+			out = append(out, tenant.Delete(tenant.RecordKey(r.VSID, r.CA)))
+		}
+		out = append(out, tenant.Delete(tenant.SubnetKey(s.VSID)))
+	}
+	noRoutes := func(id tenant.RDID) {
+		for r := range m.policy.RoutesOf(id) {
+			out = append(out, tenant.Delete(tenant.RouteKey(r.RDID, r.Prefix, r.Metric, r.NextHop)))
+		}
+	}
+	kind := rapid.IntRange(0, 4).Draw(m.T, "structural")
+	switch {
+	case kind == 0:
+		prefix := tenant.CAPrefixFrom(netip.MustParsePrefix("10.200.0.0/24"))
+		out = append(out, tenant.Put(tenant.SubnetObject{VSID: 0x1030, RDID: id, Prefixes: []tenant.CAPrefix{prefix}}))
+	case kind == 1 && len(subnets) > 0:
+		s := rapid.SampledFrom(subnets).Draw(m.T, "subnet")
+		noRoutes(s.RDID)
+		out = append(out, tenant.Put(tenant.SubnetObject{VSID: s.VSID, RDID: id, Prefixes: s.Prefixes, Gateways: s.Gateways}))
+	case kind == 2:
+		noRoutes(id)
+		for s := range m.policy.SubnetsOf(id) {
+			drop(s)
+		}
+		out = append(out, tenant.Delete(tenant.RoutingDomainKey(id)))
+	case kind == 3 && len(subnets) > 0:
+		s := rapid.SampledFrom(subnets).Draw(m.T, "subnet")
+		noRoutes(s.RDID)
+		drop(s)
+	case len(records) > 0:
+		r := rapid.SampledFrom(records).Draw(m.T, "record")
+		r.IfaceID = rapid.SampledFrom(slices.Sorted(maps.Keys(m.ifaces))).Draw(m.T, "iface-id")
+		out = append(out, tenant.Put(r))
+	}
+	return out
 }
 
 func (m *model) step() {
@@ -242,14 +313,11 @@ func (m *model) step() {
 	}
 	name := rapid.SampledFrom(names).Draw(m.T, "name")
 	switch rapid.IntRange(0, 9).Draw(m.T, "step") {
-	case 0, 1, 2, 3:
+	case 0:
+		m.apply(m.structural())
+	case 1, 2, 3:
 		other, _ := tenant.New(tenanttest.Spec(m.T), 1)
-		q, problems := m.policy.Apply(tenanttest.Changes(m.T, m.policy, other), m.policy.Revision()+1)
-		if len(problems) == 0 {
-			m.counts.applied++
-			m.policy = q
-			m.engine.SetPolicy(q)
-		}
+		m.apply(tenanttest.Changes(m.T, m.policy, other))
 	case 4, 5, 6:
 		in := m.input(name)
 		if m.inputs[name].Elsewhere != in.Elsewhere {
@@ -294,7 +362,8 @@ func TestEngineLaws(t *testing.T) {
 				if len(problems) > 0 {
 					t.Fatal(problems)
 				}
-				m := &model{T: t, engine: calc.New(opts), opts: opts, policy: p, inputs: map[string]calc.Input{}, said: map[string]calc.Update{}, counts: &met}
+				m := &model{T: t, engine: calc.New(opts), opts: opts, policy: p, inputs: map[string]calc.Input{}, said: map[string]calc.Update{},
+					ifaces: map[string]bool{"stranger": true, "ix": true, "vx": true}, counts: &met}
 				if rapid.Bool().Draw(t, "hosts before the policy") {
 					for h := range p.Hosts() {
 						m.inputs[h.Name] = m.input(h.Name)

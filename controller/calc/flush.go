@@ -79,7 +79,9 @@ func (f *flush) setPipeline(first bool) {
 	f.pipelineNew = f.pipeline.apply()
 }
 
-// noteChanges notes what may differ between the two compilers.
+// noteChanges notes what may differ between the two compilers. An attachment that
+// has moved concerns other hosts where a record leaves its place open: such a
+// record is among the units. The host itself looks at it anyway.
 func (f *flush) noteChanges() {
 	for u := range flows.Affected(f.before, f.after, maps.Keys(f.moved), f.on) {
 		b := f.blocks[u.Domain()]
@@ -94,9 +96,6 @@ func (f *flush) noteChanges() {
 		case flows.UnitSubnet:
 			f.noteSubnet(b)
 		}
-	}
-	for iface := range f.moved {
-		f.touch(iface)
 	}
 	for name := range flows.HostsAffected(f.before, f.after) {
 		f.noteHost(name)
@@ -165,7 +164,7 @@ func (f *flush) touch(iface string) {
 }
 
 // noteHost has the flows for a host looked at on those that know it, and all its
-// peers on itself.
+// peers on itself. A host that has come or gone gets or loses the flow for itself.
 func (f *flush) noteHost(name string) {
 	for _, h := range f.hosts {
 		if !h.driven() {
@@ -175,9 +174,6 @@ func (f *flush) noteHost(name string) {
 			for peer := range h.peers {
 				mark(&h.todo.redo, peer)
 			}
-			_, was := f.before.Policy().Host(name)
-			_, is := f.after.Policy().Host(name)
-			h.todo.problems = h.todo.problems || was != is
 		} else if _, known := h.peers[name]; known {
 			mark(&h.todo.redo, name)
 		} else {

@@ -210,7 +210,6 @@ func (h *host) settlePeers(before, after *flows.Compiler, blocks map[tenant.RDID
 	}
 	for name := range h.todo.redo {
 		look(name, true)
-		delete(h.todo.peers, name)
 	}
 	for name := range h.todo.peers {
 		look(name, false)
