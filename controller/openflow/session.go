@@ -214,9 +214,11 @@ func (s *Session) nextXIDLocked(n uint32) uint32 {
 // read is the reader: the only goroutine that reads the connection, so that
 // answers are handled in the order in which the switch sent them.
 func (s *Session) read() error {
-	r := bufio.NewReaderSize(progress{s.conn, &s.lastRead}, 64<<10)
+	// A controller has thousands of sessions that are mostly silent: what a
+	// session holds grows with what it gets. Long messages pass the buffer by.
+	r := bufio.NewReaderSize(progress{s.conn, &s.lastRead}, 8<<10)
 	var head [headerLen]byte
-	scratch := make([]byte, maxLen)
+	var scratch []byte
 	d := newDecoder()
 	for greeted := false; ; {
 		if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -226,9 +228,15 @@ func (s *Session) read() error {
 		if err != nil {
 			return fmt.Errorf("openflow: the switch's stream is broken: %w", err)
 		}
-		body := scratch[:h.length-headerLen]
+		n := h.length - headerLen
+		var body []byte
 		if h.kind == typeMultipartReply {
-			body = make([]byte, len(body)) // goes to another goroutine
+			body = make([]byte, n) // goes to another goroutine
+		} else {
+			if n > len(scratch) {
+				scratch = make([]byte, max(n, 512))
+			}
+			body = scratch[:n]
 		}
 		if _, err := io.ReadFull(r, body); err != nil {
 			return connError(err)
