@@ -14,6 +14,28 @@ import (
 // speak of: those of VMs and the tunnel's. It makes one attempt, changes nothing
 // and returns the names by OpenFlow port number.
 func PortNames(ctx context.Context, ep ovsaddr.Endpoint, conf *tls.Config, bridge, tunnelPort string) (map[uint32]string, error) {
+	s, err := Observe(ctx, ep, conf, bridge)
+	if err != nil {
+		return nil, err
+	}
+	names := make(map[uint32]string)
+	for id, port := range s.VSIDPorts {
+		names[port] = ovsdb.VSIDPortName(id)
+	}
+	if s.TunnelOFPort != 0 {
+		names[s.TunnelOFPort] = tunnelPort
+	}
+	for _, a := range s.Attachments {
+		if a.OFPort != 0 {
+			names[a.OFPort] = a.Interface
+		}
+	}
+	return names, nil
+}
+
+// Observe asks a host's OVSDB for the state of its bridge. It makes one attempt
+// and changes nothing.
+func Observe(ctx context.Context, ep ovsaddr.Endpoint, conf *tls.Config, bridge string) (ovsdb.State, error) {
 	h := ovsdb.NewHost("", ep, conf, slog.New(slog.DiscardHandler), ovsdb.WithBridge(bridge))
 	before := h.State().ConnError
 	ctx, cancel := context.WithCancel(ctx)
@@ -25,25 +47,13 @@ func PortNames(ctx context.Context, ep ovsaddr.Endpoint, conf *tls.Config, bridg
 		s := h.State()
 		switch {
 		case s.Connected:
-			names := make(map[uint32]string)
-			for id, port := range s.VSIDPorts {
-				names[port] = ovsdb.VSIDPortName(id)
-			}
-			if s.TunnelOFPort != 0 {
-				names[s.TunnelOFPort] = tunnelPort
-			}
-			for _, a := range s.Attachments {
-				if a.OFPort != 0 {
-					names[a.OFPort] = a.Interface
-				}
-			}
-			return names, nil
+			return s, nil
 		case s.ConnError != before:
-			return nil, s.ConnError
+			return ovsdb.State{}, s.ConnError
 		}
 		select {
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			return ovsdb.State{}, context.Cause(ctx)
 		case <-h.Changes():
 		}
 	}

@@ -25,7 +25,7 @@ const (
 func exitCodes() [][2]string {
 	return [][2]string{
 		{"0", "All is well. The controller also ends with it on SIGTERM and SIGINT."},
-		{"1", "The command failed, or found what should not be (testbed pingall: a difference)."},
+		{"1", "The command failed, or found what should not be (testbed pingall: a difference; verify: a counterexample)."},
 		{"2", "The command line is wrong: unknown command or flag, missing or surplus argument."},
 		{"3", "An input file is wrong or missing: policy, settings or topology."},
 		{"4", "A controller or a switch does not answer."},

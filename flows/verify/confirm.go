@@ -34,7 +34,7 @@ func (c *confirmer) init(e *engine) {
 // refute looks for a packet of a class that is not treated as wanted, and records
 // it. stop says that no more classes of this walk need to be looked at.
 func (e *engine) refute(w *walker, h *host, sp space, x *want, why string) (stop bool) {
-	in, ok, known := realize(sp)
+	found, ok, known := realize(sp)
 	if !known {
 		e.unprove(Unproved{Host: h.name, Why: "no packet was found that shows whether this matters: " + why})
 		return true
@@ -48,7 +48,7 @@ func (e *engine) refute(w *walker, h *host, sp space, x *want, why string) (stop
 		return false
 	}
 	way := slices.Clone(w.way)
-	c, err := e.confirm.check(h, in, way, why)
+	c, err := e.confirm.check(h, found, way, why)
 	if err != nil {
 		e.unprove(Unproved{Host: h.name, Why: err.Error()})
 		return true
@@ -76,36 +76,44 @@ func faultKey(c *Counterexample) string {
 	return s
 }
 
-// check sends a packet through the model and holds it to the oracle.
-func (c *confirmer) check(h *host, in sim.Input, way []trod, why string) (*Counterexample, error) {
+// fills is how many packets of a class are tried: where a flow leaves something
+// as it was, a packet may have what was to be written.
+const fills = 8
+
+// check sends packets of a class through the model and holds them to the oracle,
+// and returns the first that is not treated as wanted.
+func (c *confirmer) check(h *host, found cube, way []trod, why string) (*Counterexample, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.e
-	tunnel := h.ports[in.Port].Tunnel
+	var in sim.Input
 	var v oracle.Verdict
-	if tunnel {
-		v = e.oracle.Received(h.name, in.Outer, in.Frame)
-	} else {
-		v = e.oracle.Sent(h.name, in.Port, in.Frame)
-	}
 	var j sim.Journey
 	var diff string
+	var tunnel bool
 	// Of flows of one priority a switch may take any: the second time those on the
 	// way of the class come first.
+search:
 	for _, first := range [][]trod{nil, way} {
 		net, err := c.network(first)
-		if err == nil {
-			if tunnel {
-				err = net.Receive(h.name, in.Outer, &in.Frame, &j)
-			} else {
-				err = net.Send(h.name, in.Port, &in.Frame, &j)
-			}
-		}
 		if err != nil {
 			return nil, err
 		}
-		if diff = differJourney(&v, &in.Frame, &j); diff != "" {
-			break
+		for fill := range uint64(fills) {
+			in = inputOf(found, fill)
+			if tunnel = h.ports[in.Port].Tunnel; tunnel {
+				v = e.oracle.Received(h.name, in.Outer, in.Frame)
+				err = net.Receive(h.name, in.Outer, &in.Frame, &j)
+			} else {
+				v = e.oracle.Sent(h.name, in.Port, in.Frame)
+				err = net.Send(h.name, in.Port, &in.Frame, &j)
+			}
+			if err != nil {
+				return nil, err
+			}
+			if diff = differJourney(&v, &in.Frame, &j); diff != "" {
+				break search
+			}
 		}
 	}
 	if diff == "" {
@@ -388,8 +396,8 @@ var usual = [numWords]uint64{
 	wordARPSHA:   1<<48 | 0x02ff_ffff_fffd,
 }
 
-// realize finds a packet of a space, as real packets are.
-func realize(sp space) (in sim.Input, ok, known bool) {
+// realize finds packets of a space, as real packets are.
+func realize(sp space) (packets cube, ok, known bool) {
 	known = true
 	for i := range shapes {
 		s := &shapes[i]
@@ -404,17 +412,22 @@ func realize(sp space) (in sim.Input, ok, known bool) {
 		}
 		c, found, sure := part.witness()
 		if found {
-			return inputOf(c), true, true
+			return c, true, true
 		}
 		known = known && sure
 	}
-	return in, false, known
+	return nil, false, known
 }
 
-// inputOf returns a packet of a cube.
-func inputOf(c cube) sim.Input {
+// inputOf returns a packet of a cube: where it may be anything, the usual for
+// fill 0, and something else for each other fill.
+func inputOf(c cube, fill uint64) sim.Input {
 	w := usual
-	w[wordTunID] = 0
+	for word := range w {
+		if fill > 0 && word != wordInPort {
+			w[word] = mix(mix(hashStart, fill), uint64(word))
+		}
+	}
 	for _, t := range c {
 		w[t.word] = w[t.word]&^t.mask | t.val
 	}

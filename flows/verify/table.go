@@ -2,11 +2,13 @@ package verify
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
 )
 
 // table finds the flows that packets of a space may meet. It is a set of groups:
@@ -285,6 +287,10 @@ func stepsOf(f *flow.Flow) (steps []step, odd string) {
 				return nil, "it writes " + a.Dst.Field.Info().Long
 			}
 			s.runs = runs(a.Dst, a.Src)
+		case flow.OpOutput:
+			if a.Port > sim.MaxPort && a.Port != flow.PortInPort {
+				return nil, fmt.Sprintf("it sends to the reserved port %#x, such as normal, flood or controller", a.Port)
+			}
 		case flow.OpOutputReg:
 			if a.Src.N > 64 {
 				return nil, "it outputs to a port in more than 64 bits"
