@@ -205,10 +205,11 @@ func (p *passage) take(l *layout, ev *clientv3.Event) (e Event, complete bool, e
 		e.Head, e.previous = h.Head, h.previous
 		for _, key := range p.order {
 			o := p.objects[key]
-			if string(o.before) == string(o.after) {
+			object := &mvccpb.KeyValue{Key: []byte(key), Value: o.after, ModRevision: kv.ModRevision}
+			if string(o.before) == string(o.after) || l.isLitter(object) {
 				continue
 			}
-			c, err := l.decodeObject(&mvccpb.KeyValue{Key: []byte(key), Value: o.after, ModRevision: kv.ModRevision})
+			c, err := l.decodeObject(object)
 			if err != nil {
 				return e, false, err
 			}

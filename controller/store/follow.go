@@ -62,7 +62,7 @@ func (s *Store) follow(ctx context.Context) error {
 
 // reload reads the policy and puts it in force, whatever was before.
 func (f *follower) reload(ctx context.Context) error {
-	start := time.Now()
+	start, before := time.Now(), f.state.Load()
 	l, err := f.load(ctx)
 	if err != nil {
 		if !errors.Is(err, ErrUnavailable) && ctx.Err() == nil {
@@ -70,11 +70,12 @@ func (f *follower) reload(ctx context.Context) error {
 		}
 		return err
 	}
+	f.c.fault("read")
 	f.seen, f.pending, f.partial, f.broken = l.seen, nil, l.staging != nil, false
 	f.setStaging(l.staging)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.health.broken = nil
+	f.health.broken, f.health.err, f.health.connected = nil, nil, true
 	f.foreign = l.foreign
 	old := f.state.Load()
 	switch {
@@ -82,8 +83,8 @@ func (f *follower) reload(ctx context.Context) error {
 		f.c.Log.Info("the policy is loaded", "revision", l.head.Revision, "records", l.policy.NumRecords(), "took", time.Since(start).Round(time.Millisecond))
 		f.put(&l.state, Event{Head: l.head.Head, Policy: l.policy, Effective: nil})
 		f.events = ring{} // what was before is in etcd
-	case old.head.Revision > l.head.Revision && uint64(l.seen) >= old.head.Revision:
-		// An apply of this process came in between: it is ahead, and the watch brings the rest.
+	case old != before && old.head.Revision > l.head.Revision:
+		// An apply of this process came in between; the watch tells of it again.
 	case old.head.Revision != l.head.Revision || old.head.token != l.head.token:
 		if l.head.Revision < old.head.Revision {
 			f.c.Log.Warn("etcd has an older policy than the one in force: was it restored from a backup?", "had", old.head.Revision, "has", l.head.Revision)
@@ -284,6 +285,9 @@ func (f *follower) advance(kv *mvccpb.KeyValue, objects []*mvccpb.KeyValue, part
 	}
 	changes := make([]tenant.Change, 0, len(objects))
 	for _, kv := range objects {
+		if f.keys.isLitter(kv) {
+			continue
+		}
 		c, err := f.keys.decodeObject(kv)
 		if err != nil {
 			f.breaks(err)

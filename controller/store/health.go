@@ -92,7 +92,8 @@ func (s *Store) note(f func(h *health)) {
 // when there is no quorum, and might miss something.
 func (s *Store) probe(ctx context.Context) error {
 	behind := 0
-	for n := 0; ; n++ {
+	var asked time.Time
+	for {
 		every := time.Second
 		rctx, cancel := context.WithTimeout(ctx, min(2*time.Second, s.c.RequestTimeout))
 		r, err := s.client.Get(rctx, s.keys.head)
@@ -131,8 +132,8 @@ func (s *Store) probe(ctx context.Context) error {
 				default:
 				}
 			}
-			if n%30 == 0 {
-				s.probeMembers(ctx)
+			if time.Since(asked) > 30*time.Second && s.probeMembers(ctx) {
+				asked = time.Now()
 			}
 		}
 		if err := sleep(ctx, every); err != nil {
@@ -141,12 +142,13 @@ func (s *Store) probe(ctx context.Context) error {
 	}
 }
 
-func (s *Store) probeMembers(ctx context.Context) {
+// probeMembers reports whether it could.
+func (s *Store) probeMembers(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	list, err := s.client.MemberList(ctx, clientv3.WithSerializable())
 	if err != nil {
-		return // the probe itself reports what is wrong
+		return false // the probe itself reports what is wrong
 	}
 	var leader uint64
 	var size int64
@@ -162,6 +164,7 @@ func (s *Store) probeMembers(ctx context.Context) {
 		members[i] = Member{m.ID, m.Name, m.PeerURLs, m.ClientURLs, m.ID == leader}
 	}
 	s.note(func(h *health) { h.members, h.size = members, size })
+	return true
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -17,6 +17,7 @@ type clock struct{ at atomic.Int64 }
 func (c *clock) now() time.Time { return time.Unix(1_700_000_000+c.at.Load(), 0) }
 
 func TestTimeTravel(t *testing.T) {
+	t.Parallel() // it waits a lot
 	c := small(t.TempDir())
 	var clk clock
 	c.now = clk.now
@@ -155,9 +156,7 @@ func TestCompaction(t *testing.T) {
 	if h, err := cold.History(t.Context(), record(2, 0).Key(), 5); err != nil || len(h) != 1 || h[0].Object == nil {
 		t.Errorf("history of what is older: %+v %v", h, err)
 	}
-	if st := s.Status(); st.Error != nil {
-		t.Error(st.Error) // deleting a mark is no edit
-	}
+	waitFor(t, "all to be well: to delete a mark is no edit", func() bool { return s.Status().Error == nil })
 }
 
 func TestEvents(t *testing.T) {

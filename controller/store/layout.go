@@ -104,6 +104,12 @@ func (l *layout) decodeObject(kv *mvccpb.KeyValue) (tenant.Change, error) {
 	return tenant.Put(o), nil
 }
 
+// isLitter reports whether kv is what is left of a key that is no object's.
+func (l *layout) isLitter(kv *mvccpb.KeyValue) bool {
+	_, err := tenant.ParseKey(strings.TrimPrefix(string(kv.Key), l.objects))
+	return err != nil && len(kv.Value) == 0
+}
+
 // badObject is an object in etcd that no controller has written.
 type badObject struct {
 	key      string

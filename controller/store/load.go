@@ -33,8 +33,28 @@ type loaded struct {
 	foreign map[string]int64
 }
 
-// load reads the policy in force.
+// load reads the policy in force. What came after its head is left to the watch.
 func (s *Store) load(ctx context.Context) (*loaded, error) {
+	h, _, _, err := s.readHead(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	if h.Revision == 0 {
+		return s.loadNow(ctx)
+	}
+	policy, _, err := s.readPolicy(ctx, int64(h.Revision), h.Revision)
+	if errors.Is(err, ErrCompacted) { // not by a controller: these keep the head
+		return s.loadNow(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &loaded{state: state{policy, h}, seen: int64(h.Revision), foreign: make(map[string]int64)}, nil
+}
+
+// loadNow reads the policy in force where what etcd had at the head's revision
+// is no longer kept: of what it has now.
+func (s *Store) loadNow(ctx context.Context) (*loaded, error) {
 	h, st, now, err := s.readHead(ctx, 0)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,103 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// freeURL returns a URL of a port that is free now.
+func freeURL(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return "http://" + l.Addr().String()
+}
+
+// Three controllers, each a member of etcd, and one that is a client. Without a
+// quorum nothing changes and the policy stays; with it all goes on.
+func TestQuorum(t *testing.T) {
+	t.Parallel() // it waits a lot
+	const n = 3
+	var configs [n]Config
+	var cluster, endpoints []string
+	for i := range n {
+		peer := freeURL(t)
+		c := embeddedIn(t.TempDir())
+		c.RequestTimeout, c.BusyWait = 700*time.Millisecond, time.Second
+		c.Embedded.Name, c.Embedded.ListenPeer, c.Embedded.ListenClient = fmt.Sprintf("m%d", i), peer, freeURL(t)
+		cluster = append(cluster, c.Embedded.Name+"="+peer)
+		endpoints = append(endpoints, c.Embedded.ListenClient)
+		configs[i] = c
+	}
+	var stores [n]*Store
+	var stops [n]func()
+	launch := func(i int) {
+		t.Helper()
+		s, err := Open(context.Background(), configs[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		stores[i], stops[i] = s, run(t, s)
+	}
+	for i := range n {
+		configs[i].Embedded.InitialCluster = strings.Join(cluster, ",")
+		launch(i)
+	}
+	out := Config{Endpoints: endpoints, RequestTimeout: 700 * time.Millisecond, BusyWait: time.Second, StageTTL: time.Second}
+	client, err := Open(t.Context(), out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, client)
+	all := func() []*Store { return append(stores[:], client) }
+	for _, s := range all() {
+		waitFor(t, "the policy", func() bool { return s.Policy() != nil })
+	}
+	apply(t, stores[1], base()...)
+	if err := client.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a := apply(t, client, records(0, 300, 0)...) // staged: more than fits
+	waitFor(t, "it on every member", func() bool {
+		for _, s := range all() {
+			if s.Head() != a.Head || !s.Policy().Equal(client.Policy()) {
+				return false
+			}
+		}
+		return true
+	})
+	waitFor(t, "the members in the status", func() bool { return len(stores[0].Status().Members) == n })
+	stops[1]()
+	stops[2]()
+	waitFor(t, "the loss of the quorum to be noticed", func() bool { return !stores[0].Status().Connected && !client.Status().Connected })
+	for _, s := range []*Store{stores[0], client} {
+		if _, err := s.Apply(t.Context(), records(400, 401, 0), ApplyOptions{}); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("without a quorum: %v", err)
+		}
+		if s.Policy().NumRecords() != 300 || s.Status().Error == nil {
+			t.Errorf("without a quorum: %d records, status %v", s.Policy().NumRecords(), s.Status().Error)
+		}
+	}
+	launch(1)
+	for _, s := range []*Store{stores[0], stores[1], client} {
+		waitFor(t, "the quorum", func() bool { return s.Status().Connected && s.Policy() != nil })
+	}
+	if _, err := client.Apply(t.Context(), records(500, 501, 0), ApplyOptions{}); err != nil {
+		t.Error(err)
+	}
+	waitFor(t, "the change on every member", func() bool {
+		for _, s := range []*Store{stores[0], stores[1]} {
+			if !s.Policy().Equal(client.Policy()) || s.Head() != client.Head() {
+				return false
+			}
+		}
+		return true
+	})
+}
