@@ -280,6 +280,11 @@ func printReport(w io.Writer, n *flows.Namer, r *verify.Report) error {
 		}
 		fmt.Fprintf(w, "note: host %s: foreign flow %s %s %s\n", m.Host, n.Flow(&m.By), what, n.Flow(&m.Flow))
 	}
+	for i := range r.Unmet {
+		if u := &r.Unmet[i]; u.Stray {
+			fmt.Fprintf(w, "note: host %s: no packet meets %s (%s)\n", u.Host, n.Flow(&u.Flow), u.Owner)
+		}
+	}
 	of := fmt.Sprintf("%s, %s, %s", plural(r.Hosts, "host"), plural(r.VMs, "VM"), classes(r.Classes))
 	switch {
 	case r.Proved:
@@ -326,6 +331,7 @@ type jsonReport struct {
 	Counterexamples []jsonCounterexample `json:"counterexamples"`
 	Unproved        []jsonUnproved       `json:"unproved"`
 	Remarks         []jsonRemark         `json:"remarks"`
+	Unmet           []jsonUnmet          `json:"unmet"`
 }
 
 type jsonCounterexample struct {
@@ -357,6 +363,12 @@ type jsonRemark struct {
 	Whole bool     `json:"whole"`
 }
 
+type jsonUnmet struct {
+	Host  string   `json:"host"`
+	Flow  jsonFlow `json:"flow"`
+	Stray bool     `json:"stray"` // foreign, or of an owner that the policy does not have
+}
+
 func printReportJSON(w io.Writer, n *flows.Namer, r *verify.Report) error {
 	form := func(f *flow.Flow) *jsonFlow {
 		if f == nil {
@@ -366,7 +378,7 @@ func printReportJSON(w io.Writer, n *flows.Namer, r *verify.Report) error {
 		return &j
 	}
 	out := jsonReport{Proved: r.Proved, Hosts: r.Hosts, VMs: r.VMs, Flows: r.Flows, Classes: r.Classes,
-		Counterexamples: []jsonCounterexample{}, Unproved: []jsonUnproved{}, Remarks: []jsonRemark{}}
+		Counterexamples: []jsonCounterexample{}, Unproved: []jsonUnproved{}, Remarks: []jsonRemark{}, Unmet: []jsonUnmet{}}
 	for i := range r.Counterexamples {
 		c := &r.Counterexamples[i]
 		j := jsonCounterexample{Host: c.Host, Port: c.Port, VM: c.VM, Packet: c.Frame.String(), Bytes: c.Frame.Bytes(), Expected: c.Expected,
@@ -385,6 +397,10 @@ func printReportJSON(w io.Writer, n *flows.Namer, r *verify.Report) error {
 	for i := range r.Remarks {
 		m := &r.Remarks[i]
 		out.Remarks = append(out.Remarks, jsonRemark{m.Host, *form(&m.Flow), *form(&m.By), m.Whole})
+	}
+	for i := range r.Unmet {
+		u := &r.Unmet[i]
+		out.Unmet = append(out.Unmet, jsonUnmet{u.Host, *form(&u.Flow), u.Stray})
 	}
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")

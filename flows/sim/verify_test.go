@@ -61,6 +61,53 @@ func TestVerifyProvesCompiledFlows(t *testing.T) {
 	}
 }
 
+// The verifier and packets by chance never contradict each other on flows with
+// one random fault: what is proved no packet refutes, and nothing is left open.
+func TestVerifyAgreesWithPackets(t *testing.T) {
+	worlds, packets := 40, 300
+	if soak {
+		worlds, packets = 2000, 1000
+	}
+	setRapid(t, "checks", fmt.Sprint(worlds))
+	proved, refuted := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		d := rapidDice{t}
+		w, err := randomWorld(d, modeFlow, modeVSID, modeBoth, modeNoPort)
+		if err != nil {
+			t.Fatal(err)
+		}
+		host := one(d, w.hosts)
+		m := one(d, mutants(host, w.flows[host].Flows, nil))
+		sw, err := sim.NewSwitch(m.flows, ports(w.views[host]))
+		if err != nil {
+			return // a switch refuses it
+		}
+		r := prove(t, w.network(host, m.flows))
+		if len(r.Unproved) > 0 {
+			t.Fatalf("%s: unproved: %v", m.op, r.Unproved)
+		}
+		if !r.Proved {
+			refuted++ // by a packet that the model has confirmed
+			return
+		}
+		proved++
+		net := w.net.With(host, sw)
+		var j sim.Journey
+		for range packets {
+			in := w.randomPacket(d)
+			v := w.intent(&in)
+			w.run(net, &in, &j)
+			if diff := differ(&v, &j); diff != "" {
+				t.Fatalf("%s of %s is proved, but %s: %s", m.op, w.flows[host].Flows[m.index].Text(), in, diff)
+			}
+		}
+	})
+	t.Logf("%d refuted, %d proved", refuted, proved)
+	if refuted == 0 || proved == 0 {
+		t.Error("the faults are of one kind only")
+	}
+}
+
 // What the verifier proves of a network with one fault no packet refutes, and
 // what packets show it finds.
 func TestVerifyFindsMutants(t *testing.T) {

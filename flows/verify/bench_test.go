@@ -20,6 +20,15 @@ var soak = os.Getenv("NVGRE_SOAK") == "1"
 // routing domains and their subnets, and what its hosts see.
 func large(tb testing.TB, hosts, domains, subnets, vms int) (*tenant.Policy, []flows.HostView) {
 	tb.Helper()
+	p := tenanttest.New(tb, largeSpec(hosts, domains, subnets, vms))
+	var views []flows.HostView
+	for h := range p.Hosts() {
+		views = append(views, flows.PlannedView(p, flows.Placement{}, h.Name))
+	}
+	return p, views
+}
+
+func largeSpec(hosts, domains, subnets, vms int) tenant.Spec {
 	spec := tenant.Spec{Version: 1}
 	for h := range hosts {
 		spec.Hosts = append(spec.Hosts, tenant.HostSpec{Name: fmt.Sprintf("h%03d", h),
@@ -46,12 +55,7 @@ func large(tb testing.TB, hosts, domains, subnets, vms int) (*tenant.Policy, []f
 		rd.Routes = []tenant.RouteSpec{{Prefix: tenant.CAPrefixFrom(netip.MustParsePrefix("0.0.0.0/0")), NextHop: rd.Subnets[0].Records[0].CA}}
 		spec.RoutingDomains = append(spec.RoutingDomains, rd)
 	}
-	p := tenanttest.New(tb, spec)
-	var views []flows.HostView
-	for h := range p.Hosts() {
-		views = append(views, flows.PlannedView(p, flows.Placement{}, h.Name))
-	}
-	return p, views
+	return spec
 }
 
 func TestSizes(t *testing.T) {

@@ -34,6 +34,19 @@ type Report struct {
 	// Remarks are flows that no packet meets because others go before them, as far
 	// as foreign flows have a part in it, and foreign flows before ours.
 	Remarks []Remark
+	// Unmet are flows that no packet at all meets, by host and table, where there
+	// are no counterexamples: what is left of a VM that is gone, foreign flows
+	// behind others. Flows of the pipeline itself are not listed.
+	Unmet []Unmet
+}
+
+// Unmet is a flow that no packet meets.
+type Unmet struct {
+	Host  string
+	Flow  flow.Flow
+	Owner string // in the tenant's words
+	// Stray says that the flow is foreign, or its owner is not in the policy.
+	Stray bool
 }
 
 // Counterexample is a packet that is not treated as the policy means.
@@ -123,6 +136,7 @@ func (r *Remark) String() string {
 const (
 	maxUnproved = 100
 	maxRemarks  = 100
+	maxUnmet    = 1000
 	// maxFailures ends the search where one fault has this many classes.
 	maxFailures = 200
 )
@@ -141,8 +155,28 @@ func (e *engine) report() *Report {
 	for _, k := range slices.Sorted(maps.Keys(e.unsure)) {
 		r.Unproved = append(r.Unproved, e.unsure[k])
 	}
+	if len(r.Counterexamples) == 0 {
+		for _, h := range e.hosts {
+			e.unmet(h, r)
+		}
+	}
 	r.Proved = len(r.Counterexamples) == 0 && len(r.Unproved) == 0
 	return r
+}
+
+// unmet looks for flows that no class of packets met.
+func (e *engine) unmet(h *host, r *Report) {
+	for i := range h.flows {
+		f := &h.flows[i]
+		if _, ok := flows.SentinelRevision(f); ok || h.met[i].Load() || len(r.Unmet) >= maxUnmet {
+			continue
+		}
+		os := e.namer.Owners(f.Cookie)
+		if len(os) > 0 && os[0].Kind == flows.OwnerPipeline {
+			continue
+		}
+		r.Unmet = append(r.Unmet, Unmet{h.name, *f, e.namer.OwnerText(f.Cookie), len(os) == 0})
+	}
 }
 
 // remarks looks for foreign flows that go before ours, and ours before which

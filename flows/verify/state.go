@@ -136,6 +136,15 @@ func (s *state) move(r run) {
 	s.words[r.dst] = n
 }
 
+// copyFrom copies a row of bits from another state.
+func (s *state) copyFrom(from *state, r run) {
+	tmp := *s
+	const spare = wordMetadata
+	tmp.words[spare] = from.word(r.src)
+	tmp.move(run{r.dst, spare, r.dstBit, r.srcBit, r.n})
+	s.words[r.dst] = tmp.words[r.dst]
+}
+
 // plainTTL reports whether the TTL is the one that came in, counted down or not.
 func (s *state) plainTTL() bool {
 	for _, r := range s.word(wordTransit).refs {
