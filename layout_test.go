@@ -52,8 +52,9 @@ var mayImport = map[string][]string{
 	"testbed/ovstest":          {"testbed/ovsproc"},
 
 	// Benchmarks of the whole drive it as a user does, too.
-	"bench/rig": {"tenant", "testbed/ovsproc"},
-	"bench/ovn": {"bench/rig", "testbed/ovsproc"},
+	"bench/rig":   {"tenant", "testbed/ovsproc"},
+	"bench/ovn":   {"bench/rig", "testbed/ovsproc"},
+	"bench/onevm": {"bench/rig"},
 
 	"cmd/nvgre-ofctl":            {"tenant", "flows", "ovsdb", "controller", "cmd", "internal"},
 	"cmd/nvgre-ofctl/testbedcmd": {"tenant", "testbed"},

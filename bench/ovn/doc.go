@@ -18,6 +18,8 @@
 // counts as added when the Interface carries nvgre-installed, which follows the
 // last barrier of all chassis that need it.
 //
-// OVN has port security on all ports, as we do. ovn-openflow-probe-interval and
-// the other probes are off: a busy ovn-controller would lose its switch.
+// OVN's port security is off, which favours it too: ours always checks the
+// addresses that VMs send from. The flag -port-security turns it on; it nearly
+// doubles OVN's flows. ovn-openflow-probe-interval and the other probes are off,
+// as a busy ovn-controller would lose its switch.
 package ovn

@@ -45,6 +45,8 @@ type OVN struct {
 	Size    rig.Size
 	Chassis []*rig.Chassis
 
+	security bool // on every port
+
 	procs []*rig.Process
 	nb    *rig.Database
 	up    *rig.Board // logical switch ports that are up, by name
@@ -55,13 +57,14 @@ type OVN struct {
 	cfg  int           // the last nb_cfg given
 }
 
-// Start starts the chassis and OVN on them, with no tenant, and returns when
-// every chassis has its bridge and is known. All end with the test.
-func Start(tb testing.TB, size rig.Size) *OVN {
+// Start starts the chassis and OVN on them, with tenants and no VM, and returns
+// when every chassis has that. All end with the test. portSecurity has OVN check
+// the addresses that VMs send from, as ours always does.
+func Start(tb testing.TB, size rig.Size, portSecurity bool) *OVN {
 	tb.Helper()
 	Require(tb)
 	dir, ctx := rig.TempDir(tb), rig.Within(tb, rig.StartLimit)
-	o := &OVN{Size: size, Chassis: rig.StartChassis(tb, dir, size), up: rig.NewBoard(), wake: make(chan struct{})}
+	o := &OVN{Size: size, security: portSecurity, Chassis: rig.StartChassis(tb, dir, size), up: rig.NewBoard(), wake: make(chan struct{})}
 	central := filepath.Join(dir, "central")
 	if err := os.Mkdir(central, 0o755); err != nil {
 		tb.Fatal(err)
@@ -109,6 +112,9 @@ func Start(tb testing.TB, size rig.Size) *OVN {
 		if _, err := c.Vsctl(ctx, "set", "Open_vSwitch", ".",
 			"external_ids:ovn-remote=unix:"+socket("sb"), "external_ids:ovn-encap-type=geneve", "external_ids:ovn-encap-ip="+rig.PA(n).String(),
 			"external_ids:ovn-openflow-probe-interval=0", "external_ids:ovn-remote-probe-interval=0",
+			// A bundle that a busy ovn-controller leaves alone for the 10 s of the default
+			// ends its connection, and then it may never confirm.
+			"other_config:bundle-idle-timeout=180",
 			// Every chassis has VMs of every tenant: choosing what to send to whom would be in vain.
 			"external_ids:ovn-monitor-all=true"); err != nil {
 			tb.Fatal(err)
@@ -296,7 +302,11 @@ func (o *OVN) addPorts(ctx context.Context, vms []rig.VM) (cfg int, err error) {
 	for _, v := range vms {
 		named := fmt.Sprintf("p%d", v.Number)
 		address := fmt.Sprintf("%s %s", v.MAC, v.CA)
-		ops = append(ops, rig.Insert("Logical_Switch_Port", named, ovsdb.Row{"name": v.Name, "addresses": address, "port_security": address}))
+		row := ovsdb.Row{"name": v.Name, "addresses": address}
+		if o.security {
+			row["port_security"] = address
+		}
+		ops = append(ops, rig.Insert("Logical_Switch_Port", named, row))
 		of := switchName(v.Tenant, v.Subnet)
 		ports[of] = append(ports[of], named)
 	}

@@ -36,8 +36,13 @@ func TestOurs(t *testing.T) {
 func TestOVN(t *testing.T) {
 	Require(t)
 	ovstest.Require(t)
-	o := Start(t, small)
-	everyVMIsEverywhere(t, o, small, o.Sync)
+	for _, security := range []bool{false, true} {
+		scope := rig.NewScope(t)
+		defer scope.End()
+		o := Start(scope, small, security)
+		everyVMIsEverywhere(t, o, small, o.Sync)
+		scope.End()
+	}
 }
 
 // everyVMIsEverywhere holds what a control plane says against the flows of the

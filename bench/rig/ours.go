@@ -18,9 +18,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// BinaryVariable names the environment variable that names the nvgre-ofctl to be
+// measured instead of the one that the repository builds.
+const BinaryVariable = "NVGRE_BENCH_BINARY"
+
 // Binary builds nvgre-ofctl once for each test binary, and returns its path.
 func Binary(tb testing.TB) string {
 	tb.Helper()
+	if path := os.Getenv(BinaryVariable); path != "" {
+		return path
+	}
 	path, err := binary()
 	if err != nil {
 		tb.Fatal(err)
@@ -44,8 +51,10 @@ var binary = sync.OnceValues(func() (string, error) {
 // Main runs a package's tests and removes what [Binary] built.
 func Main(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil {
-		os.RemoveAll(filepath.Dir(path))
+	if os.Getenv(BinaryVariable) == "" {
+		if path, err := binary(); err == nil {
+			os.RemoveAll(filepath.Dir(path))
+		}
 	}
 	os.Exit(code)
 }
@@ -92,6 +101,9 @@ func StartOurs(tb testing.TB, size Size, newPolicy func(dir string, size Size) (
 		}
 	})
 	ctx := Within(tb, StartLimit)
+	if err := o.policy.Begin(ctx); err != nil {
+		tb.Fatal(err)
+	}
 	for _, c := range o.Chassis {
 		if err := c.WaitBridge(ctx); err != nil {
 			tb.Fatal(err)
@@ -120,6 +132,24 @@ func (o *Ours) ColdStart(ctx context.Context, ports int) (Start, error) {
 func (o *Ours) AddVM(ctx context.Context, n int) (time.Duration, error) {
 	s, err := o.add(ctx, o.Size.VMs(n, n+1))
 	return s.All, err
+}
+
+// Addition is how long the addition of one VM took.
+type Addition struct {
+	Port time.Duration // until the switch had given the port its number
+	All  time.Duration // until every chassis that needs it had confirmed it
+}
+
+// AddOne adds one VM and tells also what the switch itself took.
+func (o *Ours) AddOne(ctx context.Context, n int) (Addition, error) {
+	begin := time.Now()
+	all, err := o.AddVM(ctx, n)
+	if err != nil {
+		return Addition{}, err
+	}
+	v := o.Size.VM(n)
+	at, err := o.Chassis[v.Chassis].Numbered.Wait(ctx, v.Port)
+	return Addition{Port: at.Sub(begin), All: all}, err
 }
 
 // add gives the control plane both inputs at once: neither waits for the other.

@@ -13,6 +13,8 @@ import (
 type Policy interface {
 	// Settings returns the lines of the controller's settings file that say so.
 	Settings() string
+	// Begin puts what is there before the first VM, of a controller that starts.
+	Begin(ctx context.Context) error
 	// Add adds the records of VMs to the policy. When it returns, the controller
 	// has them or can read them.
 	Add(ctx context.Context, vms ...VM) error
@@ -37,6 +39,9 @@ func NewPolicyFile(dir string, size Size) (Policy, error) {
 func (p *policyFile) Settings() string {
 	return fmt.Sprintf("policy: %s\npolicy-settle: 0s\n", p.path)
 }
+
+// Begin implements [Policy]: the controller finds the file when it starts.
+func (p *policyFile) Begin(context.Context) error { return nil }
 
 func (p *policyFile) Add(_ context.Context, vms ...VM) error {
 	p.mu.Lock()

@@ -1,0 +1,77 @@
+package onevm
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/bench/rig"
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovstest"
+)
+
+// BenchmarkOneVM adds VMs one by one. The ratio is that of medians, to the first
+// case. "switch" is the part of the time that ovs-vswitchd takes until it has
+// given the port its number, without which there is no flow to it.
+func BenchmarkOneVM(b *testing.B) {
+	ovstest.Require(b)
+	var first time.Duration
+	for _, f := range strings.Split(*further, ",") {
+		newPolicy := rig.NewPolicyFile
+		if f != "file" {
+			n, err := strconv.Atoi(f)
+			if err != nil {
+				b.Fatal(err)
+			}
+			newPolicy = rig.NewStorePolicy(n)
+		}
+		b.Run("further="+f, func(b *testing.B) {
+			o := rig.StartOurs(b, size, newPolicy)
+			ctx := rig.Within(b, 10*time.Minute)
+			start, err := o.ColdStart(ctx, size.Ports)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Logf("%d ports on %d chassis: inputs %.2f s, then converged in %.2f s", size.Ports, size.Chassis, start.Inputs.Seconds(), start.Converged.Seconds())
+			profiled := make(chan error, 1)
+			if *profile == "" {
+				profiled <- nil
+			} else {
+				go func() { profiled <- o.Profile(ctx, 5, filepath.Join(*profile, fmt.Sprintf("onevm-%s.pprof", f))) }()
+			}
+			var took, port []time.Duration
+			n := size.Ports
+			for b.Loop() {
+				for range *adds {
+					a, err := o.AddOne(ctx, n)
+					if err != nil {
+						b.Fatal(err)
+					}
+					took, port = append(took, a.All), append(port, a.Port)
+					n++
+				}
+			}
+			if err := <-profiled; err != nil {
+				b.Fatal(err)
+			}
+			median := rig.Median(took)
+			if first == 0 {
+				first = median
+			}
+			ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(ms(median), "ms-VM")
+			b.ReportMetric(ms(rig.Quantile(took, 0.99)), "ms-VM-p99")
+			b.ReportMetric(ms(rig.Median(port)), "ms-switch")
+			b.ReportMetric(ms(rig.Quantile(port, 0.99)), "ms-switch-p99")
+			b.ReportMetric(float64(median)/float64(first), "ratio")
+			u, err := rig.UsageOf(o.Processes()...)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(u.RSS)/(1<<20), "MiB-RSS")
+		})
+	}
+}
