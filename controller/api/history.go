@@ -108,7 +108,7 @@ func (s *service) history(ctx context.Context, in *historyInput) (*historyOutput
 	var versions []Version
 	switch {
 	case in.Key != "" && in.CA == "" && in.RoutingDomain == "":
-		k, err := looseKey(in.Key)
+		k, err := ParseKey(in.Key)
 		if err != nil {
 			return nil, invalid("the request names no object", Fault{Pointer: "query.key", Detail: err.Error()})
 		}

@@ -79,19 +79,20 @@ func wildcards(path string) (names []string) {
 	return names
 }
 
-// keyInPath returns the key in the path of an object. Unlike tenant.ParseKey it
-// takes any form of its parts, for what is typed by hand.
+// keyInPath returns the key in the path of an object. It
+// may be in any form of its parts, since people type it.
 func (q *Request) keyInPath() (tenant.Key, error) {
 	path := strings.TrimPrefix(q.r.URL.EscapedPath(), "/v1/")
-	k, err := looseKey(path)
+	k, err := ParseKey(path)
 	if err != nil {
 		return k, invalid("the path names no object", Fault{Pointer: "path", Detail: err.Error()})
 	}
 	return k, nil
 }
 
-// looseKey reads the text of a key in any form of its parts.
-func looseKey(text string) (tenant.Key, error) {
+// ParseKey reads the text of a key, in any form of its parts: unlike
+// tenant.ParseKey it is for what people type.
+func ParseKey(text string) (tenant.Key, error) {
 	parts := strings.Split(text, "/")
 	for i, p := range parts {
 		u, err := url.PathUnescape(p)

@@ -25,11 +25,13 @@ type service struct {
 	applies   chan struct{} // holds one for each apply under way
 	watches   chan struct{} // and for each watch
 	heartbeat time.Duration
-	ending    context.Context // watches end with it
+	// sendTimeout is how long a watcher may take to receive one event.
+	sendTimeout time.Duration
+	ending      context.Context // watches end with it
 }
 
 func newService(ending context.Context, b Backend, s StatusSource) *service {
-	return &service{backend: b, status: s, applies: make(chan struct{}, mostApplies), watches: make(chan struct{}, mostWatches), heartbeat: heartbeat, ending: ending}
+	return &service{backend: b, status: s, applies: make(chan struct{}, mostApplies), watches: make(chan struct{}, mostWatches), heartbeat: heartbeat, sendTimeout: sendTimeout, ending: ending}
 }
 
 // handler returns the handler of all requests, and the document of the API.

@@ -92,7 +92,7 @@ func (s *service) stream(c huma.Context, from uint64) {
 	stop := context.AfterFunc(s.ending, cancel) // long answers do not hold the end up
 	defer stop()
 	_, w := humago.Unwrap(c)
-	out := &eventWriter{w: w, control: http.NewResponseController(w)}
+	out := &eventWriter{w: w, control: http.NewResponseController(w), patience: s.sendTimeout}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusOK)
@@ -144,6 +144,8 @@ func (s *service) stream(c huma.Context, from uint64) {
 type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	// patience is how long the client may take to receive one event.
+	patience time.Duration
 }
 
 func (o *eventWriter) changes(e store.Event) error {
@@ -175,8 +177,15 @@ func (o *eventWriter) event(name, id string, data any) error {
 }
 
 func (o *eventWriter) write(b []byte) error {
-	_ = o.control.SetWriteDeadline(time.Now().Add(sendTimeout))
-	if _, err := o.w.Write(b); err != nil {
+	// Past guard, which would give each part of a large event its own time.
+	w := o.w
+	if u, ok := w.(interface{ Unwrap() http.ResponseWriter }); ok {
+		w = u.Unwrap()
+	}
+	if err := o.control.SetWriteDeadline(time.Now().Add(o.patience)); err != nil {
+		return err
+	}
+	if _, err := w.Write(b); err != nil {
 		return err
 	}
 	return o.control.Flush()

@@ -27,6 +27,7 @@ type Backend struct {
 	fail      error
 	slow      func(ctx context.Context, o store.ApplyOptions) error
 	status    admin.Status
+	watching  int
 }
 
 // New returns a backend with an empty policy of revision 1.
@@ -226,9 +227,24 @@ func (b *Backend) KeysEver(_ context.Context, kind tenant.Kind, within string) (
 	return slices.SortedFunc(maps.Keys(ever), tenant.Key.Compare), nil
 }
 
+// Watching returns how many calls of Events are under way.
+func (b *Backend) Watching() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.watching
+}
+
+func (b *Backend) watch(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.watching += n
+}
+
 // Events implements api.Backend.
 func (b *Backend) Events(ctx context.Context, after uint64) iter.Seq2[store.Event, error] {
 	return func(yield func(store.Event, error) bool) {
+		b.watch(1)
+		defer b.watch(-1)
 		for {
 			b.mu.Lock()
 			changed, fail := b.changed, b.fail

@@ -56,6 +56,12 @@ func Unix(socket string) *Client {
 	}}}
 }
 
+// HTTP returns a client of what is at a URL such as http://127.0.0.1:8080, for a
+// proxy in front of the socket. It is not protected by anything.
+func HTTP(url string) *Client {
+	return &Client{strings.TrimSuffix(url, "/"), "API at " + url, &http.Client{Transport: &http.Transport{}}}
+}
+
 // HTTPS returns a client of the controller at HOST:PORT. The configuration has
 // the client's certificate and the server's authority.
 func HTTPS(address string, c *tls.Config) *Client {
