@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -148,6 +149,15 @@ func (s *service) recordHistory(ctx context.Context, now *tenant.Policy, id tena
 	}
 	versions := []Version{}
 	for _, k := range subnets {
+		record := tenant.RecordKey(k.VSID(), ca)
+		// Most subnets never had the address, and history costs more than a look.
+		near, err := s.backend.KeysEver(ctx, tenant.KindRecord, fmt.Sprintf("%s/%s", k.VSID(), ca))
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(near, record) { // 10.0.0.1 is near 10.0.0.11
+			continue
+		}
 		was, err := s.subnetWasIn(ctx, now, k, id)
 		if err != nil {
 			return nil, err
@@ -155,7 +165,6 @@ func (s *service) recordHistory(ctx context.Context, now *tenant.Policy, id tena
 		if was == nil {
 			continue
 		}
-		record := tenant.RecordKey(k.VSID(), ca)
 		states, err := s.backend.History(ctx, record, limit)
 		if err != nil {
 			return nil, err
