@@ -1,22 +1,24 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/admin"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/calc"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/ha"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
-	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/store"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb/ovsaddr"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
@@ -32,43 +34,53 @@ type Options struct {
 
 // Controller is one daemon.
 type Controller struct {
-	settings   *settings.Settings
-	opts       Options
-	log        *slog.Logger
-	tls        *tls.Config // nil: none
-	started    time.Time
-	generation uint64
-	clock      clock // the watcher's and the loop's, under clockMu
-	clockMu    sync.Mutex
-	registry   *prometheus.Registry
-	metrics    *metrics
-	wake       chan struct{} // capacity 1
-	turned     turned        // when the loop last did
+	settings *settings.Settings
+	opts     Options
+	log      *slog.Logger
+	tls      *tls.Config // nil: none
+	started  time.Time
+	clock    clock // the watcher's and the loop's, under clockMu
+	clockMu  sync.Mutex
+	registry *prometheus.Registry
+	metrics  *metrics
+	inbox    *inbox
+	turned   turned // when the loop last did
+	namers   namers
 
 	// The loop alone changes what follows, holding mu; so it reads without.
 	mu        sync.Mutex
+	file      *fileBackend // nil: policy lives in store
+	store     *store.Store // nil, as group and board are: policy lives in the file
+	group     *ha.Group
+	board     *ha.Board
 	policy    *tenant.Policy
-	namer     *flows.Namer
-	news      policyNews // the last attempt to read the policy
-	loaded    time.Time  // when policy was
+	told      *tenant.Policy // the one that the drivers have been told of
+	news      policyNews     // the last attempt to read the policy
+	loaded    time.Time      // when policy was
 	hosts     map[string]*host
-	problems  []string // with the policy and the settings as a whole
-	placing   []flows.Problem
-	compiler  *flows.Compiler
-	placement flows.Placement // of compiler
-	digests   map[tenant.RDID]uint64
-	used      uint64 // the last revision given to a driver
+	problems  []string           // with the policy and the settings as a whole
+	reachable map[string]address // hosts of the policy that somebody says how to reach
 	graceOver bool
+
+	// The loop's own.
+	engine *calc.Engine
+	waits  *waits
+	used   uint64 // the last revision given to a driver
+	keeps  bool   // drivers were told to keep flows of unplaced VMs
+	// owned has the hosts that are this daemon's to drive; nil: all are, with
+	// the fencing generation.
+	owned      map[string]*ha.Tenure
+	generation uint64
+	boardRead  bool           // what other controllers see is known
+	stopping   sync.WaitGroup // hosts that come to their end
 }
 
 // New returns a daemon that does nothing before [Controller.Run].
 func New(s *settings.Settings, o Options) (*Controller, error) {
-	if s.Policy == "" {
-		return nil, errors.New("no policy file is set: give the setting policy, or --policy FILE")
-	}
 	c := &Controller{
 		settings: s, opts: o, log: o.Log, started: time.Now(), hosts: map[string]*host{},
-		wake: make(chan struct{}, 1), registry: prometheus.NewRegistry(), clock: clock{now: time.Now},
+		inbox: newInbox(), registry: prometheus.NewRegistry(), clock: clock{now: time.Now},
+		engine: calc.New(calc.Options{Linger: s.Linger > 0}), waits: newWaits(),
 	}
 	if !s.TLS.IsZero() {
 		var err error
@@ -77,12 +89,16 @@ func New(s *settings.Settings, o Options) (*Controller, error) {
 		}
 	}
 	if s.Role == settings.Master {
-		// A later daemon wins over an earlier one (OpenFlow 1.3.5 section 6.3.6).
-		c.generation = uint64(c.started.UnixMilli())
+		c.generation = fileGeneration(c.started)
 	}
 	c.metrics = newMetrics(c)
 	return c, nil
 }
+
+// fileGeneration makes a later daemon win over an earlier one (OpenFlow 1.3.5
+// section 6.3.6), and over one that got its generations from the store, which
+// counts from an earlier time in the same unit.
+func fileGeneration(t time.Time) uint64 { return uint64(t.UnixMilli()) << 20 }
 
 func (c *Controller) nextRevision() uint64 {
 	c.clockMu.Lock()
@@ -103,148 +119,55 @@ func (c *Controller) Run(ctx context.Context) error {
 	for _, w := range c.settings.Warnings {
 		c.log.Warn("settings", "warning", w)
 	}
-	c.log.Info("controller starts", "version", c.opts.Version, "pid", os.Getpid(), "policy", c.settings.Policy, "admin-socket", c.settings.AdminSocket)
+	from := cmp.Or(c.settings.Policy, "the store")
+	c.log.Info("controller starts", "version", c.opts.Version, "pid", os.Getpid(), "policy", from, "admin-socket", c.settings.AdminSocket)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := server.Run(ctx); err != nil {
-			cancel(err) // without its window a daemon cannot be watched: end
-		}
-	})
-	news := make(chan policyNews)
-	w := &policyWatcher{
-		file: c.settings.Policy, settle: c.settings.PolicySettle, poll: policyPoll,
-		reload: c.opts.Reload, revision: c.nextRevision, log: c.log,
-	}
-	wg.Go(func() {
-		_ = w.run(ctx, func(n policyNews) { // it ends with ctx only
-			select {
-			case news <- n:
-			case <-ctx.Done():
+	// What ends on its own takes the daemon with it: half of one helps nobody.
+	run := func(f func(context.Context) error) {
+		wg.Go(func() {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				cancel(err)
 			}
 		})
-	})
-	c.loop(ctx, news)
+	}
+	run(server.Run)
+	src, end, err := c.openSource(ctx, run)
+	if err == nil {
+		err = c.serveAPI(run)
+	}
+	if err != nil {
+		cancel(err)
+	}
+	news := make(chan policyNews)
+	if err == nil {
+		run(func(ctx context.Context) error {
+			return src.run(ctx, func(n policyNews) {
+				select {
+				case news <- n:
+				case <-ctx.Done():
+				}
+			})
+		})
+		c.loop(ctx, news)
+	}
 	for _, h := range c.hosts {
 		h.end() // all at once, then wait
 	}
 	for _, h := range c.hosts {
 		h.stop()
 	}
+	c.stopping.Wait()
+	c.inbox.end()
 	wg.Wait()
+	end()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	c.log.Info("controller ends; the switches keep their flows")
 	return nil
-}
-
-// heartbeat is how often the loop turns at least.
-const heartbeat = 5 * time.Second
-
-// loop makes every decision of the daemon.
-func (c *Controller) loop(ctx context.Context, news <-chan policyNews) {
-	grace := time.NewTimer(c.settings.PlacementGrace)
-	defer grace.Stop()
-	beat := time.NewTicker(heartbeat)
-	defer beat.Stop()
-	for {
-		c.turned.now()
-		select {
-		case <-ctx.Done():
-			return
-		case n := <-news:
-			c.takePolicy(ctx, n)
-		case <-grace.C:
-			c.mu.Lock()
-			c.graceOver = true
-			c.mu.Unlock()
-		case <-c.wake:
-		case <-beat.C:
-		}
-		c.look()
-		c.converge(ctx)
-		c.markInstalled()
-	}
-}
-
-func (c *Controller) signal() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
-}
-
-// takePolicy puts a valid policy in force and remembers why another is refused.
-func (c *Controller) takePolicy(ctx context.Context, n policyNews) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.news = n
-	c.metrics.policyLoads.WithLabelValues(resultOf(n.err)).Inc()
-	if n.err != nil {
-		c.log.Error("the policy is refused; the one before it stays in force", "file", c.settings.Policy, "error", n.err)
-		return
-	}
-	c.policy, c.namer, c.loaded = n.policy, flows.NewNamer(n.policy, nil), n.at
-	c.compiler = nil
-	c.log.Info("the policy is in force", "file", c.settings.Policy, "revision", n.policy.Revision(), "records", n.policy.NumRecords())
-	c.chooseHosts(ctx)
-}
-
-func resultOf(err error) string {
-	if err != nil {
-		return "refused"
-	}
-	return "ok"
-}
-
-// chooseHosts starts and stops hosts so that those run that the policy has and
-// somebody tells how to reach.
-func (c *Controller) chooseHosts(ctx context.Context) {
-	c.problems = nil
-	wanted := map[string]address{}
-	for p := range c.policy.Hosts() {
-		a, ok, err := c.addressOf(p)
-		if err != nil {
-			c.problems = append(c.problems, err.Error())
-		}
-		if ok {
-			wanted[p.Name] = a
-		}
-	}
-	for _, h := range c.settings.Hosts {
-		if _, ok := c.policy.Host(h.Name); !ok {
-			c.problems = append(c.problems, fmt.Sprintf("host %s is in the settings and not in the policy: it is left alone", h.Name))
-		}
-	}
-	for name, h := range c.hosts {
-		if a, ok := wanted[name]; !ok || a != h.addr {
-			c.log.Info("host no longer driven", "host", name)
-			h.stop()
-			delete(c.hosts, name)
-		}
-	}
-	for name, a := range wanted {
-		if c.hosts[name] == nil {
-			c.hosts[name] = c.newHost(ctx, name, a)
-		}
-	}
-	for _, p := range c.problems {
-		c.log.Warn("policy and settings", "problem", p)
-	}
-}
-
-func (c *Controller) newHost(ctx context.Context, name string, a address) *host {
-	log := c.log.With("host", name)
-	s := c.settings
-	return startHost(ctx, name, a, c.tls, s.Bridge, reconcile.Options{
-		Log:        log.With("openflow", a.openflow.String()),
-		Generation: c.generation, ReconnectMax: s.ReconnectMax, AuditInterval: s.AuditInterval, ApplyTimeout: s.ApplyTimeout,
-		Dial:   func(ctx context.Context) (reconcile.Session, error) { return Dial(ctx, a.openflow, c.tls, log) },
-		Report: c.metrics.report,
-	}, c.log, c.signal)
 }
 
 // dialTimeout bounds how long a host may take to accept a connection.
@@ -262,29 +185,28 @@ func Dial(ctx context.Context, ep ovsaddr.Endpoint, conf *tls.Config, log *slog.
 	return openflow.NewSession(ctx, conn, openflow.Options{Log: log})
 }
 
-// look takes over what the hosts' databases say, of those that have news. What
-// a database said stays in force while it does not answer.
-func (c *Controller) look() {
-	for _, h := range c.hosts {
-		if !h.fresh.Swap(false) {
-			continue
-		}
-		s := h.db.State()
-		c.mu.Lock()
-		h.connected, h.connError = s.Connected, s.ConnError
-		if s.Connected {
-			h.seen, h.state = true, s
-		}
-		c.mu.Unlock()
-	}
+// namers names the owners of flows in the words of the policy in force. To
+// index a large policy takes seconds, and is done when a flow has to be named.
+type namers struct {
+	mu     sync.Mutex
+	policy *tenant.Policy
+	namer  *flows.Namer
 }
 
-// hostNames returns the names of the driven hosts, sorted.
-func (c *Controller) hostNames() []string {
-	names := make([]string, 0, len(c.hosts))
-	for n := range c.hosts {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
+// use makes p the policy in force.
+func (n *namers) use(p *tenant.Policy) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.policy, n.namer = p, nil
 }
+
+func (n *namers) get() *flows.Namer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.namer == nil {
+		n.namer = flows.NewNamer(n.policy, nil)
+	}
+	return n.namer
+}
+
+func (n *namers) ownerText(cookie uint64) string { return n.get().OwnerText(cookie) }

@@ -87,10 +87,10 @@ func TestEditSendsOnlyWhatDiffers(t *testing.T) {
 	w, _, st := working(t, 3, "")
 	mods := w.mods()
 
-	// The very same policy in other words: nothing but the sentinel.
+	// The very same policy in other words: nothing at all.
 	w.write(w.policy, "# a comment\n"+w.policyText(threeVMs...))
 	st = w.await("the comment is read", newer(st.Policy.Revision))
-	if d := minus(w.mods(), mods); d != "add 0, change 0, delete 0, sentinel 3" {
+	if d := minus(w.mods(), mods); d != "add 0, change 0, delete 0, sentinel 0" {
 		t.Errorf("a comment: %s", d)
 	}
 
@@ -419,7 +419,7 @@ func TestPlacedOnTwoHosts(t *testing.T) {
 }
 
 func TestPerVSIDPorts(t *testing.T) {
-	w := newNetwork(t, 2, "port-mode: per-vsid")
+	w := newNetwork(t, 2, "port-mode: per-vsid\nlinger: 0s")
 	w.setPolicy(threeVMs[:2]...)
 	w.run()
 	w.await("bridges", synced)
@@ -484,6 +484,7 @@ func TestLaterDaemonFencesTheEarlierOff(t *testing.T) {
 	st := second.await("the second is in sync", synced)
 	w.write(w.policy, "# news\n"+w.policyText(threeVMs[:1]...))
 	second.await("the second goes on", newer(st.Policy.Revision))
+	w.attach("h1", "web1") // now both have something to write
 	first := w.await("the first sees it", func(s *admin.Status) bool {
 		return strings.Contains(fmt.Sprint(s.Hosts[0].OpenFlow.Error), "generation")
 	})

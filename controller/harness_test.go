@@ -90,7 +90,10 @@ func newNetwork(t testing.TB, n int, extra string) *network {
 
 func (w *network) writeSettings() {
 	var b strings.Builder
-	fmt.Fprintf(&b, "policy: %s\nadmin-socket: %s\npolicy-settle: 20ms\nreconnect-max: 200ms\n%s\nhosts:\n", w.policy, w.socket, w.extra)
+	if w.policy != "" {
+		fmt.Fprintf(&b, "policy: %s\n", w.policy)
+	}
+	fmt.Fprintf(&b, "admin-socket: %s\napi-socket: %s.api\npolicy-settle: 20ms\nreconnect-max: 200ms\n%s\nhosts:\n", w.socket, w.socket, w.extra)
 	for _, name := range w.names {
 		s := w.hosts[name]
 		fmt.Fprintf(&b, "  - {name: %s, ovsdb: 'unix:%s', openflow: 'unix:%s'}\n", name, s.DBSock(), s.MgmtSock("br-int"))

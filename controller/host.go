@@ -9,9 +9,9 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/ha"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb"
@@ -35,7 +35,6 @@ type host struct {
 	end    context.CancelFunc
 	ended  sync.WaitGroup
 
-	fresh atomic.Bool   // the loop has not looked at the database's state yet
 	again chan struct{} // capacity 1: configuration or marks have changed
 
 	mu        sync.Mutex
@@ -50,31 +49,38 @@ type host struct {
 	state     ovsdb.State // as it was when the database last answered
 	connected bool
 	connError error
-	input     input // what was compiled last
-	compiled  bool
-	result    *flows.Result
-	revision  uint64 // of result
+	desired   *reconcile.Desired // what the driver was given last
+	problems  []flows.Problem    // of the last compilation
+	conflicts []flows.Conflict
 	installed map[installedKey]bool
+
+	// The loop's own.
+	tenure    *ha.Tenure      // nil where hosts are not shared out
+	placed    bool            // what is attached was known when this daemon got the host
+	published []string        // iface-ids that the board was told
+	confirmed uint64          // the revision that the switch has confirmed
+	refused   map[string]bool // VMs, as routing domain/VM, whose flows it refuses; "" for all
 }
 
-// input is all that a host's flows depend on.
-type input struct {
-	policy      *tenant.Policy
-	attachments []flows.Attachment
-	tunnels     flows.TunnelPorts
-	placement   uint64 // digest of the placement in the routing domains that are here
-	keep        bool
+// ready reports whether enough is known of a host to say what it shall hold.
+func (h *host) ready() bool {
+	if !h.seen || !h.state.BridgeReady {
+		return false
+	}
+	ensured, _ := h.configState()
+	return ensured || h.desired != nil || h.state.TunnelOFPort != 0
 }
 
-func (a *input) equal(b *input) bool {
-	return a.policy == b.policy && slices.Equal(a.attachments, b.attachments) && a.tunnels.Flow == b.tunnels.Flow &&
-		(a.tunnels.PerVSID == nil) == (b.tunnels.PerVSID == nil) && maps.Equal(a.tunnels.PerVSID, b.tunnels.PerVSID) &&
-		a.placement == b.placement && a.keep == b.keep
+// revision returns what the driver was told to bring about; 0: nothing yet.
+func (h *host) revision() uint64 {
+	if h.desired == nil {
+		return 0
+	}
+	return h.desired.Revision
 }
 
-// startHost begins to drive a host. wake is called when the loop should look at
-// it; it must not block.
-func startHost(ctx context.Context, name string, addr address, tlsConf *tls.Config, bridge string, o reconcile.Options, log *slog.Logger, wake func()) *host {
+// startHost begins to drive a host. What happens there is put into news.
+func startHost(ctx context.Context, name string, addr address, tlsConf *tls.Config, bridge string, o reconcile.Options, log *slog.Logger, news *inbox) *host {
 	ctx, end := context.WithCancel(ctx)
 	h := &host{
 		name: name, addr: addr, log: log, end: end,
@@ -85,14 +91,14 @@ func startHost(ctx context.Context, name string, addr address, tlsConf *tls.Conf
 	}
 	h.ended.Go(func() { _ = h.db.Run(ctx) }) // it ends with ctx only
 	h.ended.Go(func() { _ = h.driver.Run(ctx) })
-	h.ended.Go(func() { h.lookAfter(ctx, wake) })
+	h.ended.Go(func() { h.lookAfter(ctx, news) })
 	h.ended.Go(func() {
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-h.driver.Changes():
-				wake()
+				news.put(name, dirtSwitch)
 			}
 		}
 	})
@@ -109,7 +115,7 @@ func (h *host) stop() {
 const firstEnsure, lastEnsure = 200 * time.Millisecond, 10 * time.Second
 
 // lookAfter keeps the host's configuration and marks as wanted.
-func (h *host) lookAfter(ctx context.Context, wake func()) {
+func (h *host) lookAfter(ctx context.Context, news *inbox) {
 	var done struct {
 		config *ovsdb.Config
 		marks  map[string]string
@@ -151,8 +157,7 @@ func (h *host) lookAfter(ctx context.Context, wake func()) {
 				h.log.Warn("writing nvgre-installed failed", "error", err)
 			}
 		}
-		h.fresh.Store(true)
-		wake()
+		news.put(h.name, dirtDatabase)
 		if failed {
 			retry.Reset(pause)
 			pause = min(2*pause, lastEnsure)

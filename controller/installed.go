@@ -1,10 +1,6 @@
 package controller
 
 import (
-	"cmp"
-	"slices"
-
-	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
@@ -19,71 +15,199 @@ type installedKey struct {
 // installedMark is the value of external_ids:nvgre-installed.
 const installedMark = "true"
 
-// markInstalled works out which VMs have every flow in place on every host that
-// needs it, which are the hosts with a VM in their routing domain, and has that
-// written to their Interfaces. Once written it stays for as long as the VM is
-// attached and has its record: a later change of the policy is no reason to
-// think that the VM does not work.
-func (c *Controller) markInstalled() {
-	if c.policy == nil {
-		return
+// wait is an attachment that will be marked as installed when every host that
+// needs its flows has confirmed them.
+type wait struct {
+	host   *host
+	key    installedKey
+	domain tenant.RDID
+	owner  string           // of its record's flows: routing domain and VM
+	left   map[*host]uint64 // revisions that hosts have yet to confirm
+}
+
+// waits are the attachments that are not installed yet. Once installed, one
+// stays so for as long as the VM is attached and has its record: a later change
+// of the policy is no reason to think that the VM does not work.
+type waits struct {
+	of   map[*host]map[installedKey]*wait // by the attachment's host
+	on   map[*host]map[*wait]bool         // by the hosts that have yet to confirm
+	ripe map[*wait]bool                   // confirmed everywhere
+	poke map[*host]bool                   // hosts whose marks are to be written
+}
+
+func newWaits() *waits {
+	return &waits{
+		of: make(map[*host]map[installedKey]*wait), on: make(map[*host]map[*wait]bool),
+		ripe: make(map[*wait]bool), poke: make(map[*host]bool),
 	}
-	lacking := map[tenant.RDID]bool{} // a host that needs the domain's flows is not there yet
-	status := map[string]reconcile.Status{}
-	refused := map[string]bool{} // "" stands for all VMs
-	for name, h := range c.hosts {
-		s := h.driver.Status()
-		status[name] = s
-		inPlace := h.compiled && s.Installed == h.revision
-		for _, id := range c.domainsOf(name, attached(&h.state)) {
-			if !inPlace {
-				lacking[id] = true
+}
+
+func (w *waits) add(x *wait) {
+	if w.of[x.host] == nil {
+		w.of[x.host] = make(map[installedKey]*wait)
+	}
+	w.of[x.host][x.key] = x
+	for h := range x.left {
+		if w.on[h] == nil {
+			w.on[h] = make(map[*wait]bool)
+		}
+		w.on[h][x] = true
+	}
+	if len(x.left) == 0 {
+		w.ripe[x] = true
+	}
+}
+
+func (w *waits) remove(x *wait) {
+	delete(w.of[x.host], x.key)
+	delete(w.ripe, x)
+	for h := range x.left {
+		delete(w.on[h], x)
+	}
+}
+
+// confirmed notes that h holds everything up to revision, or, where it is no
+// longer driven, that nobody waits for it any more.
+func (w *waits) confirmed(h *host, revision uint64) {
+	for x := range w.on[h] {
+		if x.left[h] <= revision {
+			delete(x.left, h)
+			delete(w.on[h], x)
+			if len(x.left) == 0 {
+				w.ripe[x] = true
 			}
 		}
+	}
+}
+
+// forget takes a host out that is no longer driven.
+func (w *waits) forget(h *host) {
+	for _, x := range w.of[h] {
+		w.remove(x)
+	}
+	w.confirmed(h, ^uint64(0))
+	delete(w.of, h)
+	delete(w.on, h)
+	delete(w.poke, h)
+}
+
+// examine looks at a host's attachments: what has come and is in the policy is
+// waited for, what has gone is forgotten.
+func (c *Controller) examine(h *host) {
+	if h.desired == nil || !h.ready() {
+		return
+	}
+	now := make(map[installedKey]bool, len(h.state.Attachments))
+	for i := range h.state.Attachments {
+		a := &h.state.Attachments[i]
+		r, ok := c.policy.RecordByIfaceID(a.IfaceID)
+		if !ok || a.Inactive || a.OFPort == 0 || c.engine.Compiler().HostOf(&r) != h.name {
+			continue
+		}
+		k := installedKey{a.Interface, a.IfaceID, a.OFPort}
+		now[k] = h.installed[k]
+		if !now[k] && c.waits.of[h][k] == nil {
+			c.await(h, k, &r)
+		}
+	}
+	for k, x := range c.waits.of[h] {
+		if _, there := now[k]; !there {
+			c.waits.remove(x)
+		}
+	}
+	for k, done := range now {
+		if !done {
+			delete(now, k)
+		}
+	}
+	c.mu.Lock()
+	h.installed = now
+	c.mu.Unlock()
+	c.waits.poke[h] = true
+}
+
+// await waits for the hosts of a VM's routing domain to confirm what they have
+// been told.
+func (c *Controller) await(h *host, k installedKey, r *tenant.LookupRecord) {
+	d, _ := c.policy.RoutingDomain(r.RDID)
+	x := &wait{host: h, key: k, domain: r.RDID, owner: d.Name + "/" + r.VM, left: make(map[*host]uint64)}
+	for _, name := range c.engine.HostsOf(r.RDID) {
+		if o := c.hosts[name]; o != nil && o.desired != nil && o.confirmed < o.desired.Revision {
+			x.left[o] = o.desired.Revision
+		}
+	}
+	c.waits.add(x)
+}
+
+// confirm takes over what a host's driver says.
+func (c *Controller) confirm(h *host) {
+	s := h.driver.Status()
+	h.confirmed = s.Installed
+	c.waits.confirmed(h, s.Installed)
+	if was := h.refused; len(s.Refused) > 0 || len(was) > 0 {
+		h.refused = map[string]bool{} // "" stands for all VMs
 		for _, r := range s.Refused {
-			owners := c.namer.Owners(r.Cookie)
+			owners := c.namers.get().Owners(r.Cookie)
 			if len(owners) == 0 {
-				refused[""] = true
+				h.refused[""] = true
 			}
 			for _, o := range owners {
 				if o.Kind == flows.OwnerRecord {
-					refused[o.RoutingDomain+"/"+o.VM] = true
+					h.refused[o.RoutingDomain+"/"+o.VM] = true
 				} else {
-					refused[""] = true
+					h.refused[""] = true
 				}
 			}
 		}
 	}
-	for name, h := range c.hosts {
-		if !h.connected {
+}
+
+// settle marks what is confirmed everywhere, and has the marks written. What
+// hangs on a flow that a switch refuses is left waiting.
+func (w *waits) settle(c *Controller) {
+	for x := range w.ripe {
+		if c.refuses(x) {
 			continue
 		}
-		marks := map[string]string{}
-		now := map[installedKey]bool{}
-		for _, a := range h.state.Attachments {
-			r, ok := c.policy.RecordByIfaceID(a.IfaceID)
-			if !ok || a.Inactive || a.OFPort == 0 || cmp.Or(r.Host, c.placement.Host(a.IfaceID)) != name {
-				if a.Installed != "" {
-					marks[a.Interface] = ""
-				}
-				continue
-			}
-			k := installedKey{a.Interface, a.IfaceID, a.OFPort}
-			d, _ := c.policy.RoutingDomain(r.RDID)
-			compiledHere := slices.Contains(h.input.attachments, flows.Attachment{IfaceID: a.IfaceID, OFPort: a.OFPort}) && h.input.policy == c.policy
-			switch {
-			case h.installed[k],
-				compiledHere && !lacking[r.RDID] && !refused[""] && !refused[d.Name+"/"+r.VM]:
-				now[k] = true
-				marks[a.Interface] = installedMark
-			case a.Installed != "" && compiledHere && status[name].InSync:
-				// From another daemon's time, and found wrong.
-				marks[a.Interface] = ""
-			}
-		}
+		w.remove(x)
 		c.mu.Lock()
-		h.installed = now
+		x.host.installed[x.key] = true
 		c.mu.Unlock()
-		h.setMarks(marks)
+		w.poke[x.host] = true
 	}
+	for h := range w.poke {
+		delete(w.poke, h)
+		if h.connected {
+			h.setMarks(c.marks(h))
+		}
+	}
+}
+
+// refuses reports whether a host refuses a flow that the attachment needs.
+func (c *Controller) refuses(x *wait) bool {
+	for _, name := range c.engine.HostsOf(x.domain) {
+		if h := c.hosts[name]; h != nil && (h.refused[""] || h.refused[x.owner]) {
+			return true
+		}
+	}
+	return false
+}
+
+// marks says which Interfaces of a host shall carry nvgre-installed.
+func (c *Controller) marks(h *host) map[string]string {
+	marks := map[string]string{}
+	for i := range h.state.Attachments {
+		a := &h.state.Attachments[i]
+		k := installedKey{a.Interface, a.IfaceID, a.OFPort}
+		switch {
+		case h.installed[k]:
+			marks[a.Interface] = installedMark
+		case a.Installed == "":
+		case c.waits.of[h][k] == nil:
+			marks[a.Interface] = "" // no record, another host's, or no port
+		case len(c.waits.of[h][k].left) == 0:
+			marks[a.Interface] = "" // from another daemon's time, and found wrong
+		}
+	}
+	return marks
 }

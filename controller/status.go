@@ -3,7 +3,9 @@ package controller
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,11 +33,17 @@ func (c *Controller) Alive() error {
 // Status implements [admin.Source].
 func (c *Controller) Status() *admin.Status {
 	s := &admin.Status{
-		Version: c.opts.Version, PID: os.Getpid(), Started: c.started, Settings: c.settings.File,
+		Version: c.opts.Version, PID: os.Getpid(), Started: c.started, Name: c.settings.Name, Settings: c.settings.File,
 		Policy: admin.Policy{File: c.settings.Policy, Absent: []admin.Absent{}}, Hosts: []admin.Host{}, Attachments: []admin.Attachment{},
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.store != nil {
+		s.Store = storeStatus(c.store.Status())
+	}
+	if c.group != nil {
+		s.Elsewhere = c.drivenElsewhere()
+	}
 	s.Problems = append([]string{}, c.problems...)
 	if c.news.err != nil {
 		s.Policy.Error, s.Policy.ErrorAt = c.news.err.Error(), c.news.at
@@ -102,7 +110,7 @@ func (c *Controller) hostStatus(h *host) admin.Host {
 		OpenFlow:   admin.Channel{Address: h.addr.openflow.String(), Connected: d.Connected, Error: d.Error},
 		Waiting:    !h.seen && !c.graceOver,
 		OVSVersion: h.state.Version, SystemID: h.state.SystemID,
-		InSync:         d.InSync && d.Wanted == h.revision && h.input.policy == c.policy,
+		InSync:         d.InSync && d.Wanted == h.revision() && c.told == c.policy,
 		RevisionWanted: d.Wanted, RevisionInstalled: d.Installed,
 		FlowsWanted: d.FlowsWanted, FlowsInstalled: d.FlowsInstalled, FlowsForeign: d.FlowsForeign, FlowsKept: d.FlowsKept,
 		LastSync: d.LastSync, LastSyncSeconds: d.LastSyncDuration.Seconds(),
@@ -120,17 +128,16 @@ func (c *Controller) hostStatus(h *host) admin.Host {
 	if _, p := h.configState(); p != "" {
 		a.Problems = append(a.Problems, p)
 	}
-	if h.result != nil {
-		for _, p := range h.result.Problems {
-			if p.IfaceID == "" {
-				a.Problems = append(a.Problems, p.Text)
-			}
+	for _, p := range h.problems {
+		if p.IfaceID == "" {
+			a.Problems = append(a.Problems, p.Text)
 		}
-		for i := range h.result.Conflicts {
-			k := &h.result.Conflicts[i]
-			a.Problems = append(a.Problems, fmt.Sprintf("%s and %s want the same flow to differ; that of %s is in force: %s",
-				c.namer.OwnerText(k.InForce.Cookie), c.namer.OwnerText(k.Refused.Cookie), c.namer.OwnerText(k.InForce.Cookie), k.Refused.Text()))
-		}
+	}
+	for i := range h.conflicts {
+		k := &h.conflicts[i]
+		inForce := c.namers.ownerText(k.InForce.Cookie)
+		a.Problems = append(a.Problems, fmt.Sprintf("%s and %s want the same flow to differ; that of %s is in force: %s",
+			inForce, c.namers.ownerText(k.Refused.Cookie), inForce, k.Refused.Text()))
 	}
 	return a
 }
@@ -138,15 +145,8 @@ func (c *Controller) hostStatus(h *host) admin.Host {
 func (c *Controller) attachmentStatus(h *host) []admin.Attachment {
 	var out []admin.Attachment
 	problems := map[string]string{} // by iface-id
-	for _, p := range c.placing {
-		if p.Host == h.name {
-			problems[p.IfaceID] = p.Text
-		}
-	}
-	if h.result != nil {
-		for _, p := range h.result.Problems {
-			problems[p.IfaceID] = p.Text
-		}
+	for _, p := range h.problems {
+		problems[p.IfaceID] = p.Text
 	}
 	for _, a := range h.state.Attachments {
 		st := admin.Attachment{
@@ -175,4 +175,9 @@ func inactiveText(inactive bool) string {
 		return "its iface-status is inactive: the Interface is not used"
 	}
 	return ""
+}
+
+// hostNames returns the names of the driven hosts, sorted. c.mu is held.
+func (c *Controller) hostNames() []string {
+	return slices.Sorted(maps.Keys(c.hosts))
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -17,23 +16,22 @@ import (
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/api"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/api/client"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
-// apiSocketEnv names the environment variable that stands for --api-socket.
-const apiSocketEnv = "NVGRE_API_SOCKET"
-
 // connection is how a command finds the controller's API.
 type connection struct {
-	socket, address, ca, certificate, key string
-	timeout                               time.Duration // 0: none
+	config, socket, address, ca, certificate, key string
+	timeout                                       time.Duration // 0: none
 }
 
 // addFlags adds the flags of the connection; timeout is the default of --timeout,
 // 0 for no such flag.
 func (c *connection) addFlags(cmd *cobra.Command, timeout time.Duration) {
 	f := cmd.Flags()
-	f.StringVar(&c.socket, "api-socket", "", "the controller's API socket (default $"+apiSocketEnv+", else "+api.DefaultSocket+")")
+	f.StringVar(&c.config, "config", "", "the controller's settings file (default $"+settings.ConfigEnv+", else "+settings.DefaultFile+" where it exists)")
+	f.StringVar(&c.socket, "api-socket", "", "the controller's API socket, if not that of the settings")
 	f.StringVar(&c.address, "api", "", "HOST:PORT of a controller that serves its API by TLS, instead of a socket")
 	f.StringVar(&c.ca, "tls-ca", "", "with --api: the certificate of the controller's authority (PEM)")
 	f.StringVar(&c.certificate, "tls-certificate", "", "with --api: the client's certificate (PEM)")
@@ -45,7 +43,14 @@ func (c *connection) addFlags(cmd *cobra.Command, timeout time.Duration) {
 
 func (c *connection) client() (*client.Client, error) {
 	if c.address == "" {
-		return client.Unix(cmp.Or(c.socket, os.Getenv(apiSocketEnv), api.DefaultSocket)), nil
+		if c.socket != "" {
+			return client.Unix(c.socket), nil
+		}
+		s, err := settings.Load(settings.FindFile(c.config), nil)
+		if err != nil {
+			return nil, withCode(codeInput, err)
+		}
+		return client.Unix(s.APISocket), nil
 	}
 	if c.ca == "" || c.certificate == "" || c.key == "" {
 		return nil, usagef("--api wants --tls-ca, --tls-certificate and --tls-private-key too")

@@ -42,7 +42,7 @@ func serveAPI(t *testing.T) *apitest.Backend {
 		}
 		os.RemoveAll(dir)
 	})
-	t.Setenv(apiSocketEnv, socket)
+	t.Setenv("NVGRE_API_SOCKET", socket)
 	return b
 }
 
@@ -141,7 +141,7 @@ routing_domains:
 	b.Fail(nil)
 	b.Compact(4)
 	mustRun(t, 1, []string{"get", "hosts", "--revision", "2"}, "no longer kept", "get revisions")
-	t.Setenv(apiSocketEnv, filepath.Join(t.TempDir(), "none.sock"))
+	t.Setenv("NVGRE_API_SOCKET", filepath.Join(t.TempDir(), "none.sock"))
 	for _, args := range []string{"get hosts", "apply -f " + good, "diff -f " + good, "watch", "wait --installed web1"} {
 		mustRun(t, 4, words(args), "none.sock", "is the controller running (nvgre-ofctl controller)")
 	}

@@ -123,7 +123,7 @@ func TestExitCodes(t *testing.T) {
 		"invalid settings":        {[]string{"controller", "--config", badSettings}, 3, "polcy is no setting; did you mean policy?"},
 		"settings of status":      {[]string{"status", "--config", badSettings}, 3, "did you mean policy?"},
 		"missing settings":        {[]string{"controller", "--config", none}, 3, "no such file"},
-		"no policy set":           {[]string{"controller"}, 3, "no policy file is set"},
+		"two sources of policy":   {[]string{"controller", "--policy", none, "--store-endpoints", "http://127.0.0.1:1"}, 3, "want the policy from a file or from the store"},
 		"setting out of range":    {[]string{"controller", "--placement-grace", "2h"}, 3, "--placement-grace: placement-grace"},
 		"no controller":           {[]string{"status", "--admin-socket", none}, 4, "is the controller running"},
 		"no switch":               {[]string{"dump-flows", "h1", "--openflow", "unix:" + none}, 4, "is ovs-vswitchd running"},

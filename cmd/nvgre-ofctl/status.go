@@ -69,10 +69,20 @@ func printStatus(w io.Writer, s *admin.Status) error {
 	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(t, "controller\t%s, pid %d, up %s\n", s.Version, s.PID, time.Since(s.Started).Round(time.Second))
 	if p := s.Policy; p.Revision == 0 {
-		fmt.Fprintf(t, "policy\t%s: none in force\n", p.File)
+		fmt.Fprintf(t, "policy\t%s: none in force\n", cmp.Or(p.File, "store"))
 	} else {
 		fmt.Fprintf(t, "policy\t%s: revision %d, loaded %s, %s, %s, %s\n",
-			p.File, p.Revision, p.Loaded.Local().Format(time.DateTime), plural(p.Domains, "routing domain"), plural(p.Subnets, "subnet"), plural(p.Records, "record"))
+			cmp.Or(p.File, "store"), p.Revision, p.Loaded.Local().Format(time.DateTime), plural(p.Domains, "routing domain"), plural(p.Subnets, "subnet"), plural(p.Records, "record"))
+	}
+	if s.Store != nil {
+		fmt.Fprintf(t, "store\t%s, revision %d, %d KiB\n", up(s.Store.Connected), s.Store.Revision, s.Store.Size>>10)
+		for _, m := range s.Store.Members {
+			leads := ""
+			if m.Leader {
+				leads = ", leads"
+			}
+			fmt.Fprintf(t, "\tmember %s%s\n", m.Name, leads)
+		}
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -83,6 +93,16 @@ func printStatus(w io.Writer, s *admin.Status) error {
 		for _, h := range s.Hosts {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", h.Name, up(h.OVSDB.Connected), up(h.OpenFlow.Connected), yes(h.InSync),
 				h.RevisionInstalled, h.FlowsInstalled, h.FlowsWanted, h.FlowsRefused, h.FlowsForeign, lastSync(h))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	if len(s.Elsewhere) > 0 {
+		fmt.Fprintln(w)
+		fmt.Fprintln(t, "HOST\tDRIVEN BY")
+		for _, e := range s.Elsewhere {
+			fmt.Fprintf(t, "%s\t%s\n", e.Name, cmp.Or(e.Controller, "NOBODY"))
 		}
 		if err := t.Flush(); err != nil {
 			return err

@@ -11,6 +11,7 @@ type Status struct {
 	Version  string    `json:"version"`
 	PID      int       `json:"pid"`
 	Started  time.Time `json:"started"`
+	Name     string    `json:"name"`     // of the controller, among others of one store
 	Settings string    `json:"settings"` // the file; "" where there was none
 
 	// Ready says that a policy is in force and every reachable host holds it;
@@ -26,9 +27,36 @@ type Status struct {
 	// Problems are those of the policy and the settings as a whole.
 	Problems []string `json:"problems"`
 
-	Policy      Policy       `json:"policy"`
+	Policy Policy `json:"policy"`
+	// Store is nil where the policy comes from a file.
+	Store       *Store       `json:"store,omitempty"`
 	Hosts       []Host       `json:"hosts"`       // by name
 	Attachments []Attachment `json:"attachments"` // by host, then iface-id
+	// Elsewhere are the hosts that other controllers of the store drive, by name.
+	Elsewhere []Elsewhere `json:"elsewhere,omitempty"`
+}
+
+// Store is the store that holds the policy.
+type Store struct {
+	Connected bool     `json:"connected"` // etcd answers, with a quorum
+	Error     string   `json:"error"`
+	Revision  uint64   `json:"revision"` // the newest in etcd
+	Staging   string   `json:"staging"`  // who is at a large apply; "" for nobody
+	Size      int64    `json:"size"`     // of etcd's database in octets
+	Members   []Member `json:"members"`
+}
+
+// Member is a member of etcd.
+type Member struct {
+	Name   string   `json:"name"`
+	URLs   []string `json:"urls"`
+	Leader bool     `json:"leader"`
+}
+
+// Elsewhere is a host that another controller drives.
+type Elsewhere struct {
+	Name       string `json:"name"`
+	Controller string `json:"controller"` // "" while none does
 }
 
 // Policy is the policy in force and what became of the last attempt to read
@@ -134,8 +162,17 @@ func (s *Status) Judge() {
 	if s.Policy.Revision == 0 {
 		missing("no policy is in force")
 	}
-	if s.Policy.Error != "" {
+	switch {
+	case s.Policy.Error == "":
+	case s.Store != nil:
+		trouble("the store: %s", s.Policy.Error)
+	default:
 		trouble("the policy file is refused, the version before it stays in force: %s", s.Policy.Error)
+	}
+	for _, e := range s.Elsewhere {
+		if e.Controller == "" {
+			missing("host %s: no controller drives it", e.Name)
+		}
 	}
 	s.Trouble = append(s.Trouble, s.Problems...)
 	for i := range s.Hosts {

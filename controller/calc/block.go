@@ -13,7 +13,7 @@ import (
 // behind domainBlock.
 const (
 	pipelineBlock = "pipeline"
-	ownBlock      = "host"
+	OwnBlock      = "host"
 	domainBlock   = "rd/"
 )
 

@@ -319,7 +319,7 @@ func (f *flush) compileHosts() {
 		h.settleTunnels(f.before, f.after)
 		h.own.apply()
 		h.todo.problems = h.todo.problems || h.own.stirred
-		h.set(ownBlock, h.own.set)
+		h.set(OwnBlock, h.own.set)
 		h.set(pipelineBlock, f.pipeline.set)
 	})
 	if f.pipelineNew {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -79,7 +80,11 @@ func (c *connection) sync(ctx context.Context, want *Desired) error {
 	}
 	took := time.Since(start)
 	if plan.Len() > 0 {
-		o.Log.Info("flows in place", "revision", want.Revision, "added", plan.Added, "changed", plan.Changed(), "deleted", plan.Deleted(), "refused", len(c.refused), "took", took)
+		level := slog.LevelInfo
+		if r.ReadBack == 0 && plan.Len() <= quiet {
+			level = slog.LevelDebug
+		}
+		o.Log.Log(ctx, level, "flows in place", "revision", want.Revision, "added", plan.Added, "changed", plan.Changed(), "deleted", plan.Deleted(), "refused", len(c.refused), "took", took)
 	}
 	failures, first := c.failures(plan, want)
 	c.d.update(func(s *Status) {
@@ -105,6 +110,10 @@ func (c *connection) claim(ctx context.Context) error {
 	c.claimed = true
 	return nil
 }
+
+// quiet is the number of flow-mods up to which a change is everyday business,
+// which the log passes over: thousands may come in a second.
+const quiet = 100
 
 // slack is by how much a sentinel's age may seem wrong: clocks run at
 // different speeds and a switch may be slow to answer.

@@ -36,6 +36,9 @@ type Options struct {
 	// claimed. It fences: where another driver has claimed a greater one, this
 	// one's writes are refused. Two that may drive one switch need different ones.
 	Generation uint64
+	// MayWrite, if not nil, is asked before each exchange with the switch. While
+	// it says false, the session is kept and nothing is sent.
+	MayWrite func() bool
 	// ReconnectMax is the longest pause between two attempts to connect.
 	ReconnectMax time.Duration
 	// AuditInterval is how often everything is read back; 0: on connecting only.
@@ -173,6 +176,9 @@ func (d *Driver) current() *Desired {
 // warnEvery is the least time between two warnings of one outage.
 const warnEvery = 10 * time.Second
 
+// thawPoll is how often a driver that may not write asks whether it may again.
+const thawPoll = 100 * time.Millisecond
+
 // firstPause is the pause before the second attempt to connect.
 const firstPause = 20 * time.Millisecond
 
@@ -250,13 +256,20 @@ func (d *Driver) connection(ctx context.Context) (worked bool, err error) {
 		case <-d.wake: // the news are looked at now
 		default:
 		}
-		if want := d.current(); want != nil {
+		frozen := d.opts.MayWrite != nil && !d.opts.MayWrite()
+		if want := d.current(); want != nil && !frozen {
 			if err := c.sync(ctx, want); err != nil {
 				return worked, err
 			}
 			worked = true
 		}
+		var thaw <-chan time.Time
+		if frozen {
+			d.update(func(st *Status) { st.InSync = false })
+			thaw = time.After(thawPoll)
+		}
 		select {
+		case <-thaw:
 		case <-ctx.Done():
 			return worked, ctx.Err()
 		case <-s.Done():

@@ -44,9 +44,10 @@ const hostsKey = "hosts"
 
 // Keys returns the declarations of all settings, in the order of the manual.
 func Keys() []Key {
-	return []Key{
+	keys := []Key{
 		{"policy", "path", "",
-			"The policy file. It is watched: a new version is applied when it is valid as a whole, and refused as a whole otherwise.",
+			"The policy file. It is watched: a new version is applied when it is valid as a whole, and refused as a whole otherwise. " +
+				"Without it, policy lives in the store and is changed by nvgre-ofctl apply and the REST interface.",
 			path(func(s *Settings) *string { return &s.Policy })},
 		{"admin-socket", "path", "/run/nvgre-ofctl/admin.sock",
 			"The unix socket (mode 0600) of metrics, health, profiles and status.",
@@ -68,13 +69,7 @@ func Keys() []Key {
 			device(func(s *Settings) *string { return &s.Bridge })},
 		{"adopt-bridge", "true or false", "false",
 			"Whether a bridge of that name that this product did not make is taken over: its fail-mode and protocols are set, its ports and foreign flows stay.",
-			func(s *Settings, v, _ string) error {
-				if v != "true" && v != "false" {
-					return want(v, "true or false")
-				}
-				s.AdoptBridge = v == "true"
-				return nil
-			}},
+			boolean(func(s *Settings) *bool { return &s.AdoptBridge })},
 		{"datapath-type", "netdev, system or nothing", "",
 			"The bridge's datapath: netdev for the userspace datapath, system for the kernel's, nothing to leave it as it is.",
 			word(func(s *Settings) *string { return &s.DatapathType }, "", "netdev", "system")},
@@ -104,31 +99,30 @@ func Keys() []Key {
 			"How long after its start the controller waits for every host's OVSDB to answer before it changes any switch. " +
 				"A host that answers later delays nobody; until it does, flows to VMs that only it can place are kept.",
 			duration(func(s *Settings) *time.Duration { return &s.PlacementGrace }, 0, time.Hour)},
+		{"linger", "duration, 0s or 1s to 24h", "30s",
+			"How long a host keeps the flows of a routing domain at least, and at most twice that, after the last of its VMs has left: one that comes back finds them. 0s: not at all.",
+			zeroOr(func(s *Settings) *time.Duration { return &s.Linger })},
 		{"reconnect-max", "duration, 10ms to 10m", "1s",
 			"The longest pause between two attempts to reach a host.",
 			duration(func(s *Settings) *time.Duration { return &s.ReconnectMax }, 10*time.Millisecond, 10*time.Minute)},
 		{"audit-interval", "duration, 0s or 1s to 24h", "5m",
 			"How often a switch is read back in full and repaired where somebody else changed our flows; 0s: only on connecting.",
-			func(s *Settings, v, dir string) error {
-				if v == "0" || v == "0s" {
-					s.AuditInterval = 0
-					return nil
-				}
-				return duration(func(s *Settings) *time.Duration { return &s.AuditInterval }, time.Second, 24*time.Hour)(s, v, dir)
-			}},
+			zeroOr(func(s *Settings) *time.Duration { return &s.AuditInterval })},
 		{"apply-timeout", "duration, 1s to 1h", "1m",
 			"How long a switch may take to read its flows back or to commit a change, before the connection is given up and tried anew.",
 			duration(func(s *Settings) *time.Duration { return &s.ApplyTimeout }, time.Second, time.Hour)},
 		{"policy-settle", "duration, 0s to 10s", "100ms",
 			"How long the policy file must be left alone before a new version is read.",
 			duration(func(s *Settings) *time.Duration { return &s.PolicySettle }, 0, 10*time.Second)},
-		{hostsKey, "list of hosts", "",
+	}
+	keys = append(keys, storeKeys()...)
+	return append(keys,
+		Key{hostsKey, "list of hosts", "",
 			"How to reach hosts, where the policy does not say it or says it for others: a list of mappings with " +
 				"name, ovsdb, openflow (unix:PATH, tcp:IP:PORT or ssl:IP:PORT) and listener (ptcp:… or pssl:…, a passive OpenFlow listener " +
 				"that the bridge is given). As a flag, repeated: name=h1,ovsdb=ADDRESS,openflow=ADDRESS,listener=TARGET; in the environment the same, separated by spaces. " +
 				"A flag or a variable replaces the whole list.",
-			setHosts},
-	}
+			setHosts})
 }
 
 func want(v, what string) error {
@@ -199,6 +193,17 @@ func duration(at func(*Settings) *time.Duration, low, high time.Duration) func(*
 		}
 		*at(s) = d
 		return nil
+	}
+}
+
+// zeroOr takes 0s, or a duration from a second to a day.
+func zeroOr(at func(*Settings) *time.Duration) func(*Settings, string, string) error {
+	return func(s *Settings, v, dir string) error {
+		if v == "0" || v == "0s" {
+			*at(s) = 0
+			return nil
+		}
+		return duration(at, time.Second, 24*time.Hour)(s, v, dir)
 	}
 }
 

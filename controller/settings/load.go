@@ -299,6 +299,12 @@ func (l *loader) fileHosts(dir string) {
 
 // checkWhole checks what concerns several settings.
 func (l *loader) checkWhole() {
+	if err := l.s.checkStore(); err != nil {
+		for line := range strings.SplitSeq(err.Error(), "\n") {
+			key, rest, _ := strings.Cut(line, " ")
+			l.bad(cmp.Or(l.shown, "settings"), key, "%s", rest)
+		}
+	}
 	t := l.s.TLS
 	if !t.IsZero() && (t.CA == "" || t.Certificate == "" || t.PrivateKey == "") {
 		l.bad(cmp.Or(l.shown, "settings"), "tls", "is incomplete: want ca, certificate and private-key, or none of them")

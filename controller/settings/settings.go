@@ -11,9 +11,14 @@ type Settings struct {
 	// File is the absolute path of the file that was read, "" where there was none.
 	File string
 
-	Policy      string // the policy file; absolute
+	Policy      string // the policy file; absolute; "": policy lives in the store
 	AdminSocket string // absolute
+	APISocket   string // absolute
+	API         API
 	Log         Log
+	Name        string // the controller's, among others of one store
+	Lease       time.Duration
+	Store       Store
 
 	Bridge       string
 	AdoptBridge  bool
@@ -25,6 +30,7 @@ type Settings struct {
 	Hosts        []Host // by name
 
 	PlacementGrace time.Duration
+	Linger         time.Duration // 0: not at all
 	ReconnectMax   time.Duration
 	AuditInterval  time.Duration // 0: never
 	ApplyTimeout   time.Duration

@@ -1,0 +1,174 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/ha"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+)
+
+// takePolicy puts a valid policy in force and remembers why another is refused.
+func (c *Controller) takePolicy(ctx context.Context, n policyNews) {
+	// At once, so that nobody sees a policy without its hosts.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.news = n
+	c.metrics.policyLoads.WithLabelValues(resultOf(n.err)).Inc()
+	if n.err != nil {
+		if c.file != nil {
+			c.log.Error("the policy is refused; the one before it stays in force", "file", c.settings.Policy, "error", n.err)
+		} else {
+			c.log.Warn("the store", "error", n.err)
+		}
+		return
+	}
+	before := c.policy
+	if n.policy == before {
+		return // an error has passed
+	}
+	c.policy, c.loaded = n.policy, n.at
+	c.namers.use(n.policy)
+	if c.file != nil {
+		c.file.use(n.policy, c.settings.Policy, n.at)
+	}
+	level := slog.LevelInfo
+	if c.file == nil && before != nil {
+		level = slog.LevelDebug // thousands may come in a second
+	}
+	c.log.Log(ctx, level, "the policy is in force", "revision", n.policy.Revision(), "records", n.policy.NumRecords())
+	c.engine.SetPolicy(n.policy)
+	if before == nil || hostsDiffer(before, n.policy) {
+		c.chooseHosts(ctx)
+	}
+}
+
+func resultOf(err error) string {
+	if err != nil {
+		return "refused"
+	}
+	return "ok"
+}
+
+// hostsDiffer reports whether two policies have different hosts.
+func hostsDiffer(p, q *tenant.Policy) bool {
+	for ch := range tenant.Diff(p, q) {
+		switch k := ch.Key().Kind(); {
+		case k == tenant.KindHost:
+			return true
+		case k > tenant.KindHost: // changes come in the order of kinds
+			return false
+		}
+	}
+	return false
+}
+
+// takeClaim notes that a host may be driven from now on, or no longer.
+func (c *Controller) takeClaim(ctx context.Context, cl claim) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cl.tenure != nil {
+		c.owned[cl.host] = cl.tenure
+		if c.policy != nil {
+			c.chooseHosts(ctx)
+		}
+		return
+	}
+	delete(c.owned, cl.host)
+	if c.hosts[cl.host] != nil {
+		c.letGo(cl.host, cl.done)
+		c.elsewhere(cl.host)
+	} else if cl.done != nil {
+		cl.done()
+	}
+}
+
+// letGo ends the driving of a host, and calls done, if not nil, when nothing
+// more is written to it. The loop does not wait. c.mu is held.
+func (c *Controller) letGo(name string, done func()) {
+	h := c.hosts[name]
+	c.log.Info("host no longer driven", "host", name)
+	delete(c.hosts, name)
+	c.waits.forget(h)
+	c.stopping.Go(func() {
+		h.stop()
+		if done != nil {
+			done()
+		}
+	})
+}
+
+// chooseHosts starts and stops hosts so that those run that the policy has,
+// that somebody tells how to reach, and that this daemon may drive. c.mu is held.
+func (c *Controller) chooseHosts(ctx context.Context) {
+	var problems []string
+	wanted := map[string]address{}
+	for p := range c.policy.Hosts() {
+		a, ok, err := c.addressOf(p)
+		if err != nil {
+			problems = append(problems, err.Error())
+		}
+		if ok {
+			wanted[p.Name] = a
+		}
+	}
+	for _, h := range c.settings.Hosts {
+		if _, ok := c.policy.Host(h.Name); !ok {
+			problems = append(problems, fmt.Sprintf("host %s is in the settings and not in the policy: it is left alone", h.Name))
+		}
+	}
+	c.problems, c.reachable = problems, wanted
+	for _, p := range problems {
+		c.log.Warn("policy and settings", "problem", p)
+	}
+	for name, h := range c.hosts {
+		if a, ok := wanted[name]; !ok || a != h.addr {
+			c.letGo(name, nil)
+			c.engine.RemoveHost(name)
+			if !ok && c.board != nil {
+				c.board.Forget(name)
+			}
+		}
+	}
+	if c.group != nil {
+		c.group.SetHosts(slices.Collect(maps.Keys(wanted)))
+	}
+	for name, a := range wanted {
+		t := c.owned[name]
+		if c.owned != nil && t == nil {
+			c.elsewhere(name)
+			continue
+		}
+		if c.hosts[name] == nil {
+			h := c.newHost(ctx, name, a, t)
+			c.hosts[name] = h
+			h.setConfig(c.hostConfig(h))
+		}
+	}
+}
+
+func (c *Controller) newHost(ctx context.Context, name string, a address, t *ha.Tenure) *host {
+	log := c.log.With("host", name)
+	s := c.settings
+	o := reconcile.Options{
+		Log:        log.With("openflow", a.openflow.String()),
+		Generation: c.generation, ReconnectMax: s.ReconnectMax, AuditInterval: s.AuditInterval, ApplyTimeout: s.ApplyTimeout,
+		Dial:   func(ctx context.Context) (reconcile.Session, error) { return Dial(ctx, a.openflow, c.tls, log) },
+		Report: c.metrics.report,
+	}
+	if t != nil {
+		o.MayWrite = t.Valid
+		if s.Role == settings.Master {
+			o.Generation = t.Generation
+		}
+	}
+	h := startHost(ctx, name, a, c.tls, s.Bridge, o, c.log, c.inbox)
+	h.tenure = t
+	h.placed = c.board != nil && len(c.board.AttachmentsOf(name)) > 0
+	return h
+}
