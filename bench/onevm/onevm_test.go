@@ -12,6 +12,7 @@ import (
 var (
 	size    rig.Size
 	adds    = flag.Int("adds", 200, "VMs added one by one")
+	pause   = flag.Duration("pause", 100*time.Millisecond, "between two VMs, so that none waits for what the one before leaves behind")
 	further = flag.String("further", "0,100000,1000000", "numbers of further records of other tenants in the store, each a case of its own; \"file\" is a policy file without any")
 	profile = flag.String("profile", "", "a directory for CPU profiles of the controller while VMs are added")
 )

@@ -15,6 +15,7 @@ import (
 var (
 	size   rig.Size
 	adds   = flag.Int("adds", 20, "VMs added one by one in each round, 1 or more")
+	pause  = flag.Duration("pause", 100*time.Millisecond, "between two VMs, so that none waits for what the one before leaves behind")
 	rounds = flag.Int("rounds", 3, "rounds, in each of which both start anew; 1 or more")
 	secure = flag.Bool("port-security", false, "whether OVN checks the addresses that VMs send from, as ours always does")
 	table  = flag.String("table", "", "a file for the table of what was measured")
@@ -91,6 +92,7 @@ func measure(b *testing.B, start func(testing.TB) plane) (s sample) {
 			b.Fatal(err)
 		}
 		s.adds = append(s.adds, d)
+		time.Sleep(*pause)
 	}
 	for _, c := range p.Switches() {
 		n, err := c.Flows(ctx)

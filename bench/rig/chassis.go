@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,6 +109,19 @@ func (c *Chassis) Flows(ctx context.Context) (int, error) {
 		return 0, errors.New("ovs-ofctl dump-aggregate says no flow_count: " + out)
 	}
 	return strconv.Atoi(m[1])
+}
+
+// VswitchdUsage returns what ovs-vswitchd has taken of the machine.
+func (c *Chassis) VswitchdUsage() (Usage, error) {
+	text, err := os.ReadFile(c.VswitchdPidFile())
+	if err != nil {
+		return Usage{}, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return Usage{}, err
+	}
+	return usageOf(pid)
 }
 
 // TempDir returns a directory with a short path that ends with the test.

@@ -32,10 +32,10 @@ type VM struct {
 // VM returns a VM by its number, from 0; those from Ports on are VMs to add.
 // Tenants use the same addresses.
 func (s Size) VM(n int) VM {
-	i := n / (Subnets * s.Tenants) // within its subnet
+	i, k := n/(Subnets*s.Tenants), n%(Subnets*s.Tenants) // within its subnet; which subnet
 	v := VM{
 		Number: n, Name: fmt.Sprintf("vm%d", n), Port: fmt.Sprintf("t%d", n),
-		Tenant: n % s.Tenants, Subnet: n / s.Tenants % Subnets, Chassis: i % s.Chassis,
+		Tenant: n % s.Tenants, Subnet: n / s.Tenants % Subnets, Chassis: (i + k) % s.Chassis,
 		MAC: tenant.MAC{2, 0x4e, byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)},
 	}
 	v.CA = netip.AddrFrom4([4]byte{10, byte(v.Subnet), byte((i + 10) >> 8), byte(i + 10)})
