@@ -28,12 +28,12 @@ func TestMain(m *testing.M) { rig.Main(m) }
 func TestOneVM(t *testing.T) {
 	ovstest.Require(t)
 	small := rig.Size{Chassis: 2, Ports: 20, Tenants: 2}
-	o, ctx := rig.StartOurs(t, small, rig.NewPolicyFile), rig.Within(t, time.Minute)
+	o, ctx := rig.StartOurs(t, small, rig.NewPolicy(t)), rig.Within(t, time.Minute)
 	if _, err := o.ColdStart(ctx, small.Ports); err != nil {
 		t.Fatal(err)
 	}
 	for n := small.Ports; n < small.Ports+3; n++ {
-		if a, err := o.AddOne(ctx, n); err != nil || a.Port <= 0 || a.Port > a.All {
+		if a, err := o.AddVM(ctx, n); err != nil || a.Port <= 0 || a.Port > a.All {
 			t.Fatal(a, err)
 		}
 	}

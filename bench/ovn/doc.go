@@ -18,6 +18,11 @@
 // counts as added when the Interface carries nvgre-installed, which follows the
 // last barrier of all chassis that need it.
 //
+// A VM's record and port come at once. ovs-vswitchd with the userspace (or dummy)
+// datapath takes a time for a new port that grows faster than the number of its
+// ports, whoever drives it: that part is told apart, and so is the time from the
+// record of a VM whose port is there already, which is the control plane's alone.
+//
 // OVN's port security is off, which favours it too: ours always checks the
 // addresses that VMs send from. The flag -port-security turns it on; it nearly
 // doubles OVN's flows. ovn-openflow-probe-interval and the other probes are off,

@@ -261,10 +261,53 @@ func (o *OVN) ColdStart(ctx context.Context, ports int) (rig.Start, error) {
 	return o.add(ctx, o.Size.VMs(0, ports))
 }
 
-// AddVM adds one VM and returns how long it took.
-func (o *OVN) AddVM(ctx context.Context, n int) (time.Duration, error) {
+// Plug attaches a VM that OVN has no port for yet, and returns how long the switch
+// took to give its port a number.
+func (o *OVN) Plug(ctx context.Context, n int) (time.Duration, error) {
+	return rig.Plug(ctx, o.Chassis, o.Size.VM(n))
+}
+
+// AddRecord adds the logical port of a VM whose port is there, and returns how
+// long it took.
+func (o *OVN) AddRecord(ctx context.Context, n int) (time.Duration, error) {
+	begin, vms := time.Now(), o.Size.VMs(n, n+1)
+	cfg, err := o.addPorts(ctx, vms)
+	if err != nil {
+		return 0, err
+	}
+	last, err := o.everywhere(ctx, cfg, vms)
+	return last.Sub(begin), err
+}
+
+// AddVM adds one VM, its logical port and its attachment at once.
+func (o *OVN) AddVM(ctx context.Context, n int) (rig.Addition, error) {
+	begin := time.Now()
 	s, err := o.add(ctx, o.Size.VMs(n, n+1))
-	return s.All, err
+	if err != nil {
+		return rig.Addition{}, err
+	}
+	return rig.NewAddition(ctx, o.Chassis, o.Size.VM(n), begin, s.All)
+}
+
+// everywhere waits until every chassis has confirmed a number and the ports of
+// VMs are up, and returns since when.
+func (o *OVN) everywhere(ctx context.Context, cfg int, vms []rig.VM) (time.Time, error) {
+	if err := o.confirmed(ctx, cfg); err != nil {
+		return time.Time{}, err
+	}
+	last := time.Now()
+	var names []string
+	for _, v := range vms {
+		names = append(names, v.Name)
+	}
+	up, err := o.up.Wait(ctx, names...)
+	if err != nil {
+		return last, fmt.Errorf("ports that are not up: %w", err)
+	}
+	if up.After(last) {
+		last = up
+	}
+	return last, nil
 }
 
 func (o *OVN) add(ctx context.Context, vms []rig.VM) (s rig.Start, err error) {
@@ -277,20 +320,9 @@ func (o *OVN) add(ctx context.Context, vms []rig.VM) (s rig.Start, err error) {
 		return s, err
 	}
 	inputs := time.Now()
-	if err := o.confirmed(ctx, cfg); err != nil {
-		return s, err
-	}
-	last := time.Now()
-	var names []string
-	for _, v := range vms {
-		names = append(names, v.Name)
-	}
-	up, err := o.up.Wait(ctx, names...)
+	last, err := o.everywhere(ctx, cfg, vms)
 	if err != nil {
-		return s, fmt.Errorf("ports that are not up: %w", err)
-	}
-	if up.After(last) {
-		last = up
+		return s, err
 	}
 	return rig.Start{Inputs: inputs.Sub(begin), Converged: last.Sub(inputs), All: last.Sub(begin)}, nil
 }

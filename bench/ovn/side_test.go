@@ -17,7 +17,9 @@ func TestMain(m *testing.M) { rig.Main(m) }
 type plane interface {
 	Name() string
 	ColdStart(ctx context.Context, ports int) (rig.Start, error)
-	AddVM(ctx context.Context, n int) (time.Duration, error)
+	AddVM(ctx context.Context, n int) (rig.Addition, error)
+	Plug(ctx context.Context, n int) (time.Duration, error)
+	AddRecord(ctx context.Context, n int) (time.Duration, error)
 	Processes() []*rig.Process
 	Switches() []*rig.Chassis
 }
@@ -25,7 +27,7 @@ type plane interface {
 var small = rig.Size{Chassis: 2, Ports: 20, Tenants: 2}
 
 func startOurs(tb testing.TB, size rig.Size) plane {
-	return rig.StartOurs(tb, size, rig.NewPolicyFile)
+	return rig.StartOurs(tb, size, rig.NewPolicy(tb))
 }
 
 func TestOurs(t *testing.T) {
@@ -53,8 +55,17 @@ func everyVMIsEverywhere(t *testing.T, p plane, size rig.Size, sync func(context
 		t.Fatal(err)
 	}
 	for n := size.Ports; n < size.Ports+3; n++ {
-		if d, err := p.AddVM(ctx, n); err != nil || d <= 0 {
-			t.Fatal(d, err)
+		if n%2 == 0 {
+			if a, err := p.AddVM(ctx, n); err != nil || a.Port <= 0 || a.All <= 0 {
+				t.Fatal(a, err)
+			}
+		} else {
+			if d, err := p.Plug(ctx, n); err != nil || d <= 0 {
+				t.Fatal(d, err)
+			}
+			if d, err := p.AddRecord(ctx, n); err != nil || d <= 0 {
+				t.Fatal(d, err)
+			}
 		}
 		if sync != nil { // see the package's comment: OVN may be done a moment later
 			if err := sync(ctx); err != nil {

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,21 @@ var binary = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
+
+// NewPolicy makes a policy in the store where the binary that is measured has
+// one, and a policy file otherwise, and says so.
+func NewPolicy(tb testing.TB) func(dir string, size Size) (Policy, error) {
+	tb.Helper()
+	out, err := exec.Command(Binary(tb), "controller", "--help").CombinedOutput()
+	if err != nil {
+		tb.Fatalf("nvgre-ofctl controller --help: %v: %s", err, out)
+	}
+	if bytes.Contains(out, []byte("--store-directory")) {
+		return NewStorePolicy(0)
+	}
+	tb.Log("this nvgre-ofctl has no store: its policy is a file, which it reads anew for each VM")
+	return NewPolicyFile
+}
 
 // Main runs a package's tests and removes what [Binary] built.
 func Main(m *testing.M) {
@@ -127,29 +143,31 @@ func (o *Ours) ColdStart(ctx context.Context, ports int) (Start, error) {
 	return o.add(ctx, o.Size.VMs(0, ports))
 }
 
-// AddVM adds one VM and returns how long it took until every chassis that needs
-// it had confirmed it.
-func (o *Ours) AddVM(ctx context.Context, n int) (time.Duration, error) {
-	s, err := o.add(ctx, o.Size.VMs(n, n+1))
-	return s.All, err
+// Plug attaches a VM that has no record yet, and returns how long the switch took
+// to give its port a number.
+func (o *Ours) Plug(ctx context.Context, n int) (time.Duration, error) {
+	return Plug(ctx, o.Chassis, o.Size.VM(n))
 }
 
-// Addition is how long the addition of one VM took.
-type Addition struct {
-	Port time.Duration // until the switch had given the port its number
-	All  time.Duration // until every chassis that needs it had confirmed it
+// AddRecord gives the record of a VM whose port is there, and returns how long it
+// took until every chassis that needs it had confirmed it.
+func (o *Ours) AddRecord(ctx context.Context, n int) (time.Duration, error) {
+	v, begin := o.Size.VM(n), time.Now()
+	if err := o.policy.Add(ctx, v); err != nil {
+		return 0, err
+	}
+	at, err := o.Chassis[v.Chassis].Installed.Wait(ctx, v.Port)
+	return at.Sub(begin), err
 }
 
-// AddOne adds one VM and tells also what the switch itself took.
-func (o *Ours) AddOne(ctx context.Context, n int) (Addition, error) {
+// AddVM adds one VM, record and attachment at once.
+func (o *Ours) AddVM(ctx context.Context, n int) (Addition, error) {
 	begin := time.Now()
-	all, err := o.AddVM(ctx, n)
+	s, err := o.add(ctx, o.Size.VMs(n, n+1))
 	if err != nil {
 		return Addition{}, err
 	}
-	v := o.Size.VM(n)
-	at, err := o.Chassis[v.Chassis].Numbered.Wait(ctx, v.Port)
-	return Addition{Port: at.Sub(begin), All: all}, err
+	return NewAddition(ctx, o.Chassis, o.Size.VM(n), begin, s.All)
 }
 
 // add gives the control plane both inputs at once: neither waits for the other.
@@ -179,6 +197,29 @@ func (o *Ours) add(ctx context.Context, vms []VM) (s Start, err error) {
 		}
 	}
 	return Start{Inputs: inputs.Sub(begin), Converged: last.Sub(inputs), All: last.Sub(begin)}, nil
+}
+
+// Addition is how long the addition of one VM took.
+type Addition struct {
+	Port time.Duration // until the switch had given the port its number
+	All  time.Duration // until every chassis that needs it had confirmed it
+}
+
+// NewAddition tells what the switch itself took of an addition that began then.
+func NewAddition(ctx context.Context, chassis []*Chassis, v VM, begin time.Time, all time.Duration) (Addition, error) {
+	at, err := chassis[v.Chassis].Numbered.Wait(ctx, v.Port)
+	return Addition{Port: at.Sub(begin), All: all}, err
+}
+
+// Plug attaches a VM and returns how long the switch took to give its port a
+// number.
+func Plug(ctx context.Context, chassis []*Chassis, v VM) (time.Duration, error) {
+	begin, c := time.Now(), chassis[v.Chassis]
+	if err := c.Attach(ctx, v); err != nil {
+		return 0, err
+	}
+	at, err := c.Numbered.Wait(ctx, v.Port)
+	return at.Sub(begin), err
 }
 
 // Start is how long a start, or an addition, took.
