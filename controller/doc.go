@@ -5,7 +5,13 @@
 // holds the connection to its OVSDB, one sees to its configuration, one holds
 // the connection to its switch (package reconcile), one passes news of it on.
 // They tell the loop only that something has changed; the loop then looks at
-// what is. A host that does not answer therefore delays nobody.
+// what is. A host that does not answer therefore delays nobody, and a turn of the
+// loop costs what has happened, not what there is: package calc keeps what every
+// host should hold, and says which hosts a change concerns.
+//
+// The policy comes from a file (policyWatcher) or from the store (storeSource).
+// With the store, package ha decides which hosts are this daemon's to drive; what
+// is attached to the others comes from its board.
 //
 // What keeps packets flowing while the controller knows less than the switches:
 //
