@@ -116,10 +116,11 @@ func StartOurs(tb testing.TB, size Size, newPolicy func(dir string, size Size) (
 			tb.Logf("controller:\n%s", o.proc.Output())
 		}
 	})
-	ctx := Within(tb, StartLimit)
-	if err := o.policy.Begin(ctx); err != nil {
+	// A million further records take a minute or more.
+	if err := o.policy.Begin(Within(tb, 20*StartLimit)); err != nil {
 		tb.Fatal(err)
 	}
+	ctx := Within(tb, StartLimit)
 	for _, c := range o.Chassis {
 		if err := c.WaitBridge(ctx); err != nil {
 			tb.Fatal(err)
