@@ -69,6 +69,32 @@ func TestRefusedChangeIsNamed(t *testing.T) {
 	}
 }
 
+// TestAtOnce: what goes out in one round trip is in force when it has been
+// confirmed; a change that is refused is named, and leaves the others in force.
+func TestAtOnce(t *testing.T) {
+	sw := bridge(t)
+	s := connect(t, sw, Options{})
+	flows := caFlows(20)
+	if err := s.ApplyAtOnce(soon(t), adds(flows[:10])); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(readAll(t, s)); n != 10 {
+		t.Fatalf("%d flows, want 10", n)
+	}
+	flows[13] = noPrerequisite(1)
+	err := s.ApplyAtOnce(soon(t), adds(flows[10:]))
+	var ae *ApplyError
+	if !errors.As(err, &ae) || !ae.Applied || len(ae.Mods) != 1 || ae.Mods[0].Index != 3 {
+		t.Fatalf("got %v, want change 3 named and the others in force", err)
+	}
+	if n := len(readAll(t, s)); n != 19 {
+		t.Fatalf("%d flows, want 19", n)
+	}
+	if err := s.ApplyAtOnce(soon(t), func(func(Mod) bool) {}); err != nil {
+		t.Errorf("nothing: %v", err)
+	}
+}
+
 // TestUnencodableChangeIsNamed: a change that cannot be sent is refused like
 // one that the switch refuses.
 func TestUnencodableChangeIsNamed(t *testing.T) {

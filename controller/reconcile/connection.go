@@ -111,6 +111,9 @@ func (c *connection) claim(ctx context.Context) error {
 	return nil
 }
 
+// few is the number of flow-mods up to which a change goes out in one round trip.
+const few = 64
+
 // quiet is the number of flow-mods up to which a change is everyday business,
 // which the log passes over: thousands may come in a second.
 const quiet = 100
@@ -194,7 +197,10 @@ func (c *connection) carryOut(ctx context.Context, want *Desired, r *Report) (*P
 		if p.Empty() {
 			return p, nil
 		}
-		send := c.s.Apply
+		send, atOnce := c.s.Apply, p.Len() <= few
+		if atOnce {
+			send = c.s.ApplyAtOnce
+		}
 		// A sentinel would stand for what is not there yet.
 		if c.have.Len+len(c.have.odd) == 0 && !c.have.HasSentinel && len(p.Puts) >= loadFrom {
 			send = c.s.Load
@@ -203,7 +209,7 @@ func (c *connection) carryOut(ctx context.Context, want *Desired, r *Report) (*P
 		start := time.Now()
 		err := send(ctx, p.Mods())
 		end := time.Now()
-		if errors.Is(err, openflow.ErrOutcomeUnknown) || err == nil {
+		if errors.Is(err, openflow.ErrOutcomeUnknown) || err == nil || atOnce {
 			c.d.known = nil // after other errors of Apply the switch holds what it held
 		}
 		r.Apply += end.Sub(start)

@@ -22,6 +22,7 @@ type Session interface {
 	ClaimMaster(ctx context.Context, generation uint64) error
 	ReadEncoded(ctx context.Context, table uint8, cookie, mask uint64, fn func(*openflow.Entry) error) error
 	Apply(ctx context.Context, mods iter.Seq[openflow.Mod]) error
+	ApplyAtOnce(ctx context.Context, mods iter.Seq[openflow.Mod]) error
 	Load(ctx context.Context, mods iter.Seq[openflow.Mod]) error
 	Done() <-chan struct{}
 	Err() error

@@ -131,6 +131,10 @@ func (s *fakeSession) Apply(_ context.Context, mods iter.Seq[openflow.Mod]) erro
 	return err
 }
 
+func (s *fakeSession) ApplyAtOnce(ctx context.Context, mods iter.Seq[openflow.Mod]) error {
+	return s.Apply(ctx, mods)
+}
+
 func (s *fakeSession) Load(ctx context.Context, mods iter.Seq[openflow.Mod]) error {
 	return s.Apply(ctx, mods)
 }

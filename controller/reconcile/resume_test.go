@@ -251,6 +251,10 @@ func (s watched) Apply(ctx context.Context, mods iter.Seq[openflow.Mod]) error {
 	return s.count("apply", s.Session.Apply, ctx, mods)
 }
 
+func (s watched) ApplyAtOnce(ctx context.Context, mods iter.Seq[openflow.Mod]) error {
+	return s.count("apply", s.Session.ApplyAtOnce, ctx, mods)
+}
+
 func (s watched) Load(ctx context.Context, mods iter.Seq[openflow.Mod]) error {
 	return s.count("load", s.Session.Load, ctx, mods)
 }
