@@ -61,9 +61,7 @@ func TestQuorum(t *testing.T) {
 		waitFor(t, "the policy", func() bool { return s.Policy() != nil })
 	}
 	apply(t, stores[1], base()...)
-	if err := client.Sync(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	waitFor(t, "the client to follow", func() bool { return client.Sync(t.Context()) == nil })
 	a := apply(t, client, records(0, 300, 0)...) // staged: more than fits
 	waitFor(t, "it on every member", func() bool {
 		for _, s := range all() {
@@ -89,9 +87,13 @@ func TestQuorum(t *testing.T) {
 	for _, s := range []*Store{stores[0], stores[1], client} {
 		waitFor(t, "the quorum", func() bool { return s.Status().Connected && s.Policy() != nil })
 	}
-	if _, err := client.Apply(t.Context(), records(500, 501, 0), ApplyOptions{}); err != nil {
-		t.Error(err)
-	}
+	waitFor(t, "a change to be taken", func() bool { // members that are just back are slow
+		_, err := client.Apply(t.Context(), records(500, 501, 0), ApplyOptions{})
+		if err != nil && !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	waitFor(t, "the change on every member", func() bool {
 		for _, s := range []*Store{stores[0], stores[1]} {
 			if !s.Policy().Equal(client.Policy()) || s.Head() != client.Head() {
