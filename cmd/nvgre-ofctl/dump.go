@@ -95,10 +95,10 @@ func dumpFlows(cmd *cobra.Command, o *dumpOptions, host string) error {
 		return err
 	}
 	var p *tenant.Policy
-	if s.Policy != "" {
-		if p, err = policyfile.Load(s.Policy, 0); err != nil {
+	if tellsPolicy(s) {
+		if p, err = policyInForce(cmd.Context(), s); err != nil {
 			if o.domain != "" || o.vm != "" {
-				return withCode(codeInput, err)
+				return err
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "owners are shown without names, the policy cannot be read:\n%v\n", err)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,11 +20,12 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/explain"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/verify"
+	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb"
 	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb/ovsaddr"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
-	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/policyfile"
 )
 
 type verifyOptions struct {
@@ -140,11 +142,8 @@ func liveNetwork(ctx context.Context, o *verifyOptions) (n verify.Network, silen
 	if err != nil {
 		return n, nil, err
 	}
-	if s.Policy == "" {
-		return n, nil, usagef("nothing tells the policy: give --config, or --policy")
-	}
-	if n.Policy, err = policyfile.Load(s.Policy, 0); err != nil {
-		return n, nil, withCode(codeInput, err)
+	if n.Policy, err = policyInForce(ctx, s); err != nil {
+		return n, nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("%w in %s", errNoAnswer, o.timeout))
 	defer cancel()
@@ -174,18 +173,33 @@ func liveNetwork(ctx context.Context, o *verifyOptions) (n verify.Network, silen
 	return n, silent, context.Cause(ctx)
 }
 
-// askHost asks a host's OVSDB for its ports and, if wanted, its switch for its
-// flows.
-func askHost(ctx context.Context, s *settings.Settings, p *tenant.Policy, d *dumpOptions, name string, withFlows bool) (*verify.Host, error) {
+// hostState is what a host's OVSDB tells.
+type hostState struct {
+	view  flows.HostView
+	state ovsdb.State
+	port  string // name of the flow-based tunnel port
+}
+
+// explained returns the state as package explain wants it.
+func (h *hostState) explained() explain.Host {
+	e := explain.Host{View: h.view, Names: portNamesOf(&h.state, h.port), MACs: make(map[string]string), PAs: h.state.EncapIPs}
+	for _, a := range h.state.Attachments {
+		if !a.Inactive {
+			e.MACs[a.IfaceID] = a.MAC
+		}
+	}
+	return e
+}
+
+// observeHost asks a host's OVSDB for its ports.
+func observeHost(ctx context.Context, s *settings.Settings, p *tenant.Policy, d *dumpOptions, name string) (*hostState, error) {
 	db := dumpDatabase(s, p, d, name)
 	if db.IsZero() {
-		return nil, fmt.Errorf("host %s has no OVSDB address in the settings or the policy: what goes there is not proved", name)
+		return nil, fmt.Errorf("host %s has no OVSDB address in the settings or the policy: what goes there is not known", name)
 	}
-	ep, conf, err := dumpAddress(s, p, d, name)
-	if err != nil {
-		return nil, err
-	}
-	if db.NeedsTLS() && conf == nil {
+	var conf *tls.Config
+	if db.NeedsTLS() {
+		var err error
 		if conf, err = ovsaddr.LoadTLS(s.TLS.CA, s.TLS.Certificate, s.TLS.PrivateKey); err != nil {
 			return nil, err
 		}
@@ -194,39 +208,78 @@ func askHost(ctx context.Context, s *settings.Settings, p *tenant.Policy, d *dum
 	if err != nil {
 		return nil, fmt.Errorf("host %s: OVSDB at %s: %w", name, db, explainContext(ctx, err))
 	}
-	h := &verify.Host{View: flows.HostView{Name: name, Tunnels: flows.TunnelPorts{Flow: state.TunnelOFPort}}}
+	h := &hostState{view: flows.HostView{Name: name, Tunnels: flows.TunnelPorts{Flow: state.TunnelOFPort}}, state: state, port: s.TunnelPort}
 	if s.PortMode == settings.PortPerVSID {
-		h.View.Tunnels.PerVSID = state.VSIDPorts
-		if h.View.Tunnels.PerVSID == nil {
-			h.View.Tunnels.PerVSID = map[tenant.VSID]uint32{}
+		h.view.Tunnels.PerVSID = state.VSIDPorts
+		if h.view.Tunnels.PerVSID == nil {
+			h.view.Tunnels.PerVSID = map[tenant.VSID]uint32{}
 		}
 	}
 	for _, a := range state.Attachments {
 		if !a.Inactive {
-			h.View.Attachments = append(h.View.Attachments, flows.Attachment{IfaceID: a.IfaceID, OFPort: a.OFPort})
+			h.view.Attachments = append(h.view.Attachments, flows.Attachment{IfaceID: a.IfaceID, OFPort: a.OFPort})
 		}
 	}
-	if !withFlows {
-		return h, nil
+	return h, nil
+}
+
+// portNamesOf returns the names of a host's ports by number.
+func portNamesOf(state *ovsdb.State, tunnel string) map[uint32]string {
+	names := make(map[uint32]string)
+	for id, port := range state.VSIDPorts {
+		names[port] = ovsdb.VSIDPortName(id)
+	}
+	if state.TunnelOFPort != 0 {
+		names[state.TunnelOFPort] = tunnel
+	}
+	for _, a := range state.Attachments {
+		if a.OFPort != 0 {
+			names[a.OFPort] = a.Interface
+		}
+	}
+	return names
+}
+
+// hostFlows reads the flows of a host's switch: those that can be expressed, in
+// their order, and those that cannot.
+func hostFlows(ctx context.Context, s *settings.Settings, p *tenant.Policy, d *dumpOptions, name string) (fs []flow.Flow, odd []verify.OddFlow, err error) {
+	ep, conf, err := dumpAddress(s, p, d, name)
+	if err != nil {
+		return nil, nil, err
 	}
 	session, err := controller.Dial(ctx, ep, conf, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return nil, explainSwitch(name, ep, explainContext(ctx, err))
+		return nil, nil, explainSwitch(name, ep, explainContext(ctx, err))
 	}
 	defer session.Close()
 	err = session.ReadFlows(ctx, 0, 0, func(st *openflow.Stat) error {
 		if st.Unknown == "" {
-			h.Flows = append(h.Flows, st.Flow)
+			fs = append(fs, st.Flow)
 		} else {
-			h.Odd = append(h.Odd, verify.OddFlow{Flow: st.Flow, MatchKnown: st.MatchKnown, Why: st.Unknown})
+			odd = append(odd, verify.OddFlow{Flow: st.Flow, MatchKnown: st.MatchKnown, Why: st.Unknown})
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, explainSwitch(name, ep, explainContext(ctx, err))
+		return nil, nil, explainSwitch(name, ep, explainContext(ctx, err))
 	}
-	slices.SortStableFunc(h.Flows, func(a, b flow.Flow) int { return flow.Compare(&a, &b) })
-	return h, nil
+	slices.SortStableFunc(fs, func(a, b flow.Flow) int { return flow.Compare(&a, &b) })
+	return fs, odd, nil
+}
+
+// askHost asks a host's OVSDB for its ports and, if wanted, its switch for its
+// flows.
+func askHost(ctx context.Context, s *settings.Settings, p *tenant.Policy, d *dumpOptions, name string, withFlows bool) (*verify.Host, error) {
+	state, err := observeHost(ctx, s, p, d, name)
+	if err != nil {
+		return nil, err
+	}
+	h := &verify.Host{View: state.view}
+	if !withFlows {
+		return h, nil
+	}
+	h.Flows, h.Odd, err = hostFlows(ctx, s, p, d, name)
+	return h, err
 }
 
 // progress shows on a terminal how far the proof is; nil where w is none.

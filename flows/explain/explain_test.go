@@ -1,0 +1,153 @@
+package explain_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/explain"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/verify"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/policyfile"
+)
+
+func planned(t *testing.T, file string) (*tenant.Policy, []explain.Host) {
+	t.Helper()
+	p, err := policyfile.Load(file, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := flows.PlannedPlacement(p)
+	var hosts []explain.Host
+	for h := range p.Hosts() {
+		hosts = append(hosts, explain.Host{View: flows.PlannedView(p, at, h.Name)})
+	}
+	return p, hosts
+}
+
+// Of whatever any VM sends to any address of a policy, by any protocol, the trace
+// in the compiled flows says what the oracle does.
+func TestCompiledFlowsAreAsIntended(t *testing.T) {
+	kinds := map[explain.Kind]int{}
+	for _, file := range []string{"../testdata/routed.yaml", "../testdata/hnv-blue-red.yaml"} {
+		p, hosts := planned(t, file)
+		tr := explain.NewTracer(p, hosts, explain.Desired(p, hosts))
+		targets := []netip.Addr{netip.MustParseAddr("10.0.1.99"), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("224.0.0.1"), netip.MustParseAddr("10.0.1.1")}
+		for r := range p.Records() {
+			targets = append(targets, r.CA.Addr())
+		}
+		for r := range p.Records() {
+			host, port, ok := tr.Seat(&r)
+			if !ok {
+				continue
+			}
+			for _, to := range targets {
+				for _, proto := range []string{"icmp", "tcp", "udp", "arp"} {
+					for _, ttl := range []uint8{0, 1, 64} {
+						q := explain.Query{From: r, To: to, Proto: proto, TTL: ttl}
+						f, err := q.Frame(p)
+						if err != nil {
+							t.Fatal(err)
+						}
+						got := tr.Send(host, port, f)
+						if !got.AsIntended {
+							var b strings.Builder
+							_ = got.WriteText(&b)
+							t.Fatalf("%s", b.String())
+						}
+						kinds[got.Outcomes[0].Kind]++
+					}
+				}
+			}
+		}
+	}
+	for _, k := range []explain.Kind{explain.Delivered, explain.Answered, explain.Dropped} {
+		if kinds[k] == 0 {
+			t.Errorf("no packet was %s: %v", k, kinds)
+		}
+	}
+}
+
+// What spoils a table shows as what it is, and never as what was intended.
+func TestFaults(t *testing.T) {
+	p, hosts := planned(t, "../testdata/routed.yaml")
+	from, err := explain.FindVM(p, "shop/web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := explain.FindVM(p, "shop/web2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := explain.Query{From: from, To: to.CA.Addr(), TTL: 64}
+	f, _ := q.Frame(p)
+	desired := explain.Desired(p, hosts)
+	right := explain.NewTracer(p, hosts, desired)
+	host, port, _ := right.Seat(&from)
+	good := right.Send(host, port, f)
+	if !good.AsIntended || len(good.Hops) != 2 {
+		t.Fatalf("%+v", good)
+	}
+	change := func(at string, table uint8, act func(fs []flow.Flow, i int) []flow.Flow) explain.Table {
+		return func(h string) ([]flow.Flow, []verify.OddFlow, error) {
+			fs, odd, err := desired(h)
+			if h != at {
+				return fs, odd, err
+			}
+			for _, s := range append(good.Hops[0].Steps, good.Hops[1].Steps...) {
+				for i := range fs {
+					if fs[i].Equal(&s.Flow) && fs[i].Table == table {
+						c := append([]flow.Flow(nil), fs...)
+						return act(c, i), odd, err
+					}
+				}
+			}
+			t.Fatalf("no flow of table %d", table)
+			return nil, nil, nil
+		}
+	}
+	there := good.Hops[1].Host
+	foreign := flow.Flow{Table: 20, Priority: 60000, Actions: []flow.Action{flow.Output(0xfffffffa)}}
+	with := func(more flow.Flow) func([]flow.Flow, int) []flow.Flow {
+		return func(fs []flow.Flow, _ int) []flow.Flow { return append(fs, more) }
+	}
+	unknown := func(matchKnown bool) explain.Table {
+		return func(h string) ([]flow.Flow, []verify.OddFlow, error) {
+			fs, _, err := desired(h)
+			return fs, []verify.OddFlow{{Flow: flow.Flow{Table: 15, Priority: 60000}, MatchKnown: matchKnown, Why: "action 22"}}, err
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		table explain.Table
+		kind  explain.Kind
+		says  string
+		note  string
+	}{
+		{"lost flow", change(there, 40, func(fs []flow.Flow, i int) []flow.Flow { return append(fs[:i], fs[i+1:]...) }), explain.Dropped, "dropped at h2/local: no VM with MAC", ""},
+		{"no flows", func(string) ([]flow.Flow, []verify.OddFlow, error) { return nil, nil, nil }, explain.Dropped, "no flows of ours", ""},
+		{"normal switching", change(host, 20, with(foreign)), explain.Undecided, "normal, learning switching", ""},
+		{"foreign port", change(host, 20, with(flow.Flow{Table: 20, Priority: 60000, Actions: []flow.Action{flow.Output(77)}})), explain.Undecided, "to port 77, where OVSDB shows", ""},
+		{"foreign drop", change(host, 20, with(flow.Flow{Table: 20, Priority: 60000})), explain.Dropped, "by a flow that is not ours", ""},
+		{"unknown action", unknown(true), explain.Undecided, "action 22", ""},
+		{"unknown match", unknown(false), explain.Delivered, "delivered", "is not known: action 22"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tr := explain.NewTracer(p, hosts, c.table).Send(host, port, f)
+			if len(tr.Outcomes) != 1 || tr.Outcomes[0].Kind != c.kind || tr.AsIntended != (c.kind == explain.Delivered) {
+				t.Fatalf("%+v", tr.Outcomes)
+			}
+			if !strings.Contains(tr.Outcomes[0].Text, c.says) {
+				t.Errorf("got %q, want %q", tr.Outcomes[0].Text, c.says)
+			}
+			if !strings.Contains(strings.Join(tr.Notes, "\n"), c.note) {
+				t.Errorf("notes %q, want %q", tr.Notes, c.note)
+			}
+			if d := explain.Differences(tr, good, "live", "desired"); (len(d) > 0) != (c.kind != explain.Delivered) {
+				t.Errorf("differences %q", d)
+			}
+		})
+	}
+}
