@@ -151,3 +151,41 @@ func TestFaults(t *testing.T) {
 		})
 	}
 }
+
+func TestParseSubject(t *testing.T) {
+	for text, want := range map[string]explain.Subject{
+		"source-ca":          {Reason: flows.DropSourceCA, Table: -1, Priority: -1},
+		"0x4e56000000000005": {Cookie: 0x4e56000000000005, HasCookie: true, Table: -1, Priority: -1},
+		" cookie=0x12, duration=1.5s, table=5, n_packets=3, n_bytes=9, priority=30,in_port=104 actions=drop": {Cookie: 0x12, HasCookie: true, Table: 5, Priority: 30},
+		"cookie=0x12,table=ca,ip actions=resubmit(,table=9)":                                                 {Cookie: 0x12, HasCookie: true, Table: 20, Priority: 32768},
+		"ip actions=drop": {HasCookie: true, Priority: 32768},
+	} {
+		if got, err := explain.ParseSubject(text); err != nil || got != want {
+			t.Errorf("%q: %+v, %v", text, got, err)
+		}
+	}
+}
+
+// Every flow of a host is explained: its owner has a place, its table a purpose,
+// and where it drops it says why.
+func TestEveryFlowIsExplained(t *testing.T) {
+	p, hosts := planned(t, "../testdata/routed.yaml")
+	n := flows.NewNamer(p, nil)
+	for _, h := range hosts {
+		fs, _, err := explain.Desired(p, hosts)(h.View.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range fs {
+			s, err := explain.ParseSubject(fs[i].Text())
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := explain.Explain(n, p, s)
+			if a.Foreign || len(a.Owners) != 1 || a.Table != flows.TableName(fs[i].Table) || a.Purpose == "" ||
+				(a.Why == "") != (len(fs[i].Actions) > 0) || (a.Owners[0].Source == "") != (a.Owners[0].Text == "pipeline") {
+				t.Errorf("%s: %+v", fs[i].Text(), a)
+			}
+		}
+	}
+}
