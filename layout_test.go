@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"tenant":              {"tenant", "internal/persist"},
 	"tenant/policyfile":   {"tenant", "internal"},
 	"flows/flow":          {},
+	"flows/impact":        {"tenant", "flows"},
 	"flows/verify":        {"tenant", "flows"},
 	"flows":               {"tenant", "flows", "internal/persist"},
 	"ovsdb":               {"tenant", "ovsdb"},
@@ -77,6 +78,7 @@ var forbidden = map[string][]string{
 	"tenant":               {"os", "net", "time", "context"},
 	"controller/reconcile": {"net", "os"},
 	"controller/calc":      {"os", "net", "time", "context"},
+	"flows/impact":         {"os", "net", "time", "context"},
 	"flows/verify":         {"os", "net", "time"},
 }
 

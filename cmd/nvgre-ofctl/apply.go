@@ -62,6 +62,7 @@ func applyCmd() *cobra.Command {
 	var c change
 	var file string
 	var replace bool
+	var guard lossGuard
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE",
 		Short: "Put what a policy file has in force",
@@ -69,14 +70,21 @@ func applyCmd() *cobra.Command {
 stays as it is. With --replace the file is all that there shall be, and what it
 lacks is deleted. The file is checked here first, as by "nvgre-ofctl validate".
 
+With --require-no-loss nothing is stored if a pair of VMs that reach one another
+now, where they are attached, would no longer do so, or a VM its gateway or a
+customer route; save the losses of VMs that --allow-loss names. What is stored
+then is what was judged: if somebody else changes the policy meanwhile, the apply
+is refused. See also "nvgre-ofctl diff --forwarding".
+
 To apply the same file twice is to apply it once.`,
-		Example:           "  nvgre-ofctl apply -f policy.yaml --dry-run\n  nvgre-ofctl apply -f policy.yaml --replace -m 'as of ticket 4711'\n  nvgre-ofctl get policy | nvgre-ofctl apply --replace -f -",
+		Example:           "  nvgre-ofctl apply -f policy.yaml --dry-run\n  nvgre-ofctl apply -f policy.yaml --replace -m 'as of ticket 4711'\n  nvgre-ofctl apply -f policy.yaml --require-no-loss --allow-loss web2,blue/db1\n  nvgre-ofctl get policy | nvgre-ofctl apply --replace -f -",
 		Args:              exactly(0, "no arguments but -f FILE"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	c.addFlags(cmd)
 	fileFlag(cmd, &file)
 	cmd.Flags().BoolVar(&replace, "replace", false, "delete what the file lacks")
+	guard.addFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := oneOf("output", c.output, "table", "json"); err != nil {
 			return err
@@ -90,6 +98,12 @@ To apply the same file twice is to apply it once.`,
 		}
 		o := c.options(cmd)
 		o.Replace = replace
+		if err := guard.check(); err != nil {
+			return err
+		}
+		if guard.on {
+			return guard.run(cmd, &c, changes, from, o)
+		}
 		return c.run(cmd, changes, from, o)
 	}
 	return cmd

@@ -20,6 +20,7 @@ func diffCmd() *cobra.Command {
 	var file, output string
 	var replace bool
 	var from, to uint64
+	var fwd forwarding
 	cmd := &cobra.Command{
 		Use:   "diff -f FILE | --from REVISION [--to REVISION]",
 		Short: "Show what an apply of a file would change, or what changed between revisions",
@@ -27,8 +28,15 @@ func diffCmd() *cobra.Command {
 changed from one revision to another. + is an object that comes, - one that goes,
 ~ one that changes, from the first line to the second.
 
+With --forwarding show instead what it does to packets: which pairs of VMs gain
+or lose reachability, which take another path or arrive with other headers, and
+how many flows change on which hosts. It is judged with the VMs where they are
+attached now; with --planned, and for --from and --to, where the policy wants
+them. A VM that changes its address counts as lost by the old one and gained by
+the new one. Packets to a VM's own gateways and by customer routes count apart.
+
 The exit code is 0 where there is no difference, 1 where there is one.`,
-		Example:           "  nvgre-ofctl diff -f policy.yaml --replace\n  nvgre-ofctl diff --from 1042",
+		Example:           "  nvgre-ofctl diff -f policy.yaml --replace\n  nvgre-ofctl diff --from 1042\n  nvgre-ofctl diff --forwarding -f policy.yaml",
 		Args:              exactly(0, "no arguments"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -40,6 +48,7 @@ The exit code is 0 where there is no difference, 1 where there is one.`,
 	f.Uint64Var(&to, "to", 0, "the second revision (default: the one in force)")
 	f.StringVarP(&output, "output", "o", "table", "table or json")
 	completeFlag(cmd, "output", "table", "json")
+	fwd.addFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := oneOf("output", output, "table", "json"); err != nil {
 			return err
@@ -47,8 +56,16 @@ The exit code is 0 where there is no difference, 1 where there is one.`,
 		if revisions := from != 0 || to != 0; revisions == (file != "") || revisions && replace {
 			return usagef("diff wants either -f FILE, or --from REVISION, --to REVISION or both")
 		}
+		if err := fwd.check(); err != nil {
+			return err
+		}
 		var d *api.Diff
+		var step *impactStep
 		err := c.with(cmd, func(ctx context.Context, cl *client.Client) (err error) {
+			if fwd.show && file == "" {
+				step, err = fwd.revisions(ctx, cl, from, to)
+				return err
+			}
 			if file == "" {
 				d, err = cl.Diff(ctx, from, to)
 				return err
@@ -58,7 +75,11 @@ The exit code is 0 where there is no difference, 1 where there is one.`,
 				return err
 			}
 			d, err = cl.DiffWith(ctx, changes, replace)
-			return where.locate(err)
+			if err != nil || !fwd.show {
+				return where.locate(err)
+			}
+			step, err = fwd.step(ctx, cl, changes, replace)
+			return err
 		})
 		if err != nil {
 			// 1 says that there is a difference, which nobody knows.
@@ -67,6 +88,9 @@ The exit code is 0 where there is no difference, 1 where there is one.`,
 				err = withCode(codeInput, err)
 			}
 			return err
+		}
+		if fwd.show {
+			return fwd.print(cmd, step, output)
 		}
 		if output == "json" {
 			err = printJSON(cmd.OutOrStdout(), d)

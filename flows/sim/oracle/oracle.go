@@ -61,6 +61,8 @@ type Oracle struct {
 	owner  map[netip.Addr]string
 	here   map[hostDomain]bool // the host has a VM of the routing domain at a port
 	wanted map[hostDomain]bool // the host is where a VM of the routing domain is
+	seen   map[string]string   // the first host, by name, that has each iface-id
+	least  map[seat]uint32     // the lowest port of each iface-id on a host
 }
 
 type (
@@ -80,6 +82,7 @@ type (
 		host   string
 		domain tenant.RDID
 	}
+	seat struct{ host, iface string }
 )
 
 // New returns the oracle of a policy. A VM whose record names no host is on the
@@ -97,6 +100,8 @@ func New(p *tenant.Policy, hosts map[string]HostState) *Oracle {
 		owner:  make(map[netip.Addr]string),
 		here:   make(map[hostDomain]bool),
 		wanted: make(map[hostDomain]bool),
+		seen:   make(map[string]string),
+		least:  make(map[seat]uint32),
 	}
 	for h := range p.Hosts() {
 		for _, a := range h.ProviderAddresses {
@@ -108,41 +113,52 @@ func New(p *tenant.Policy, hosts map[string]HostState) *Oracle {
 			o.router[domainCA{s.RDID, g.Addr()}] = true
 		}
 	}
-	names := slices.Sorted(maps.Keys(hosts))
+	for _, name := range slices.Sorted(maps.Keys(hosts)) {
+		for _, a := range hosts[name].Attachments {
+			if o.seen[a.IfaceID] == "" {
+				o.seen[a.IfaceID] = name
+			}
+			at := seat{name, a.IfaceID}
+			if low := o.least[at]; a.Port != 0 && (low == 0 || a.Port < low) {
+				o.least[at] = a.Port
+			}
+		}
+	}
 	for r := range p.Records() {
 		o.byCA[domainCA{r.RDID, r.CA.Addr()}] = &r
 		o.byMAC[subnetMAC{r.VSID, r.MAC}] = &r
-		o.settle(&r, names)
+		o.settle(&r)
 	}
 	return o
 }
 
 // settle finds the host and the port of a VM.
-func (o *Oracle) settle(r *tenant.LookupRecord, names []string) {
-	host := r.Host
-	for _, name := range names {
-		for _, a := range o.hosts[name].Attachments {
-			if host == "" && a.IfaceID == r.IfaceID {
-				host = name
-			}
-		}
-	}
+func (o *Oracle) settle(r *tenant.LookupRecord) {
+	host := cmp.Or(r.Host, o.seen[r.IfaceID])
 	if host == "" {
 		return
 	}
 	o.place[r.IfaceID] = host
 	o.wanted[hostDomain{host, r.RDID}] = true
-	port := uint32(0)
-	for _, a := range o.hosts[host].Attachments {
-		if a.IfaceID == r.IfaceID && a.Port != 0 && (port == 0 || a.Port < port) {
-			port = a.Port
-		}
-	}
-	if port != 0 {
+	if port := o.least[seat{host, r.IfaceID}]; port != 0 {
 		o.port[r.IfaceID] = port
 		o.byPort[hostPort{host, port}] = r
 		o.here[hostDomain{host, r.RDID}] = true
 	}
+}
+
+// Place returns the host that a VM is on, "" where nobody knows, and its port
+// there, 0 where it has none.
+func (o *Oracle) Place(iface string) (host string, port uint32) {
+	return o.place[iface], o.port[iface]
+}
+
+// VM returns the record of the VM that belongs on a port of a host.
+func (o *Oracle) VM(host string, port uint32) (tenant.LookupRecord, bool) {
+	if r := o.byPort[hostPort{host, port}]; r != nil {
+		return *r, true
+	}
+	return tenant.LookupRecord{}, false
 }
 
 func drop(host string, r Reason) Verdict { return Verdict{Kind: Dropped, Reason: r, Host: host} }
@@ -340,8 +356,11 @@ func (t Tunnels) sends(v tenant.VSID) bool {
 }
 
 // share reports whether a host that receives has a VM of a routing domain that
-// the sending one is to have VMs of.
-func (o *Oracle) share(receiver, sender string) bool {
+// the sending one is to have VMs of: that of a virtual subnet, most likely.
+func (o *Oracle) share(receiver, sender string, v tenant.VSID) bool {
+	if s, ok := o.policy.Subnet(v); ok && o.here[hostDomain{receiver, s.RDID}] && o.wanted[hostDomain{sender, s.RDID}] {
+		return true
+	}
 	for d := range o.policy.RoutingDomains() {
 		if o.here[hostDomain{receiver, d.RDID}] && o.wanted[hostDomain{sender, d.RDID}] {
 			return true
@@ -369,7 +388,7 @@ func (o *Oracle) Received(host string, outer packet.Outer, f packet.Frame) Verdi
 	if f.Tagged {
 		return drop(host, TunnelTagged)
 	}
-	if peer := o.owner[outer.Src]; cmp.Or(peer, host) == host || !o.share(host, peer) || o.owner[outer.Dst] != host {
+	if peer := o.owner[outer.Src]; cmp.Or(peer, host) == host || !o.share(host, peer, outer.VSID()) || o.owner[outer.Dst] != host {
 		return drop(host, UnknownPA)
 	}
 	if f.Dst[0]&1 != 0 {
