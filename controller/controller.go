@@ -20,6 +20,7 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/store"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb"
 	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb/ovsaddr"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
@@ -59,6 +60,7 @@ type Controller struct {
 	loaded    time.Time      // when policy was
 	hosts     map[string]*host
 	problems  []string           // with the policy and the settings as a whole
+	schemas   ovsdb.Schemas      // of the hosts' databases
 	reachable map[string]address // hosts of the policy that somebody says how to reach
 	graceOver bool
 

@@ -80,11 +80,11 @@ func (h *host) revision() uint64 {
 }
 
 // startHost begins to drive a host. What happens there is put into news.
-func startHost(ctx context.Context, name string, addr address, tlsConf *tls.Config, bridge string, o reconcile.Options, log *slog.Logger, news *inbox) *host {
+func startHost(ctx context.Context, name string, addr address, tlsConf *tls.Config, bridge string, schemas *ovsdb.Schemas, o reconcile.Options, log *slog.Logger, news *inbox) *host {
 	ctx, end := context.WithCancel(ctx)
 	h := &host{
 		name: name, addr: addr, log: log, end: end,
-		db:     ovsdb.NewHost(name, addr.ovsdb, tlsConf, log, ovsdb.WithBridge(bridge)),
+		db:     ovsdb.NewHost(name, addr.ovsdb, tlsConf, log, ovsdb.WithBridge(bridge), ovsdb.WithSchemas(schemas)),
 		driver: reconcile.NewDriver(o),
 		again:  make(chan struct{}, 1), connError: errors.New("not connected yet"),
 		installed: make(map[installedKey]bool),

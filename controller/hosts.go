@@ -167,7 +167,7 @@ func (c *Controller) newHost(ctx context.Context, name string, a address, t *ha.
 			o.Generation = t.Generation
 		}
 	}
-	h := startHost(ctx, name, a, c.tls, s.Bridge, o, c.log, c.inbox)
+	h := startHost(ctx, name, a, c.tls, s.Bridge, &c.schemas, o, c.log, c.inbox)
 	h.tenure = t
 	h.placed = c.board != nil && len(c.board.AttachmentsOf(name)) > 0
 	return h

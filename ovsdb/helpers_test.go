@@ -148,10 +148,11 @@ func rowsDB(t testing.TB, rows ...any) *database { return rowsOf(t, loadSchema(t
 
 func rowsOf(t testing.TB, schema ovsdb.DatabaseSchema, rows ...any) *database {
 	t.Helper()
-	db, err := newDatabase(schema)
+	read, err := newSchema(schema)
 	if err != nil {
 		t.Fatal(err)
 	}
+	db := newDatabase(read)
 	for _, row := range rows {
 		switch r := row.(type) {
 		case *rootRow:

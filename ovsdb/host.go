@@ -30,6 +30,7 @@ type Host struct {
 	log       *slog.Logger
 	probe     time.Duration
 	applyWait time.Duration
+	schemas   *Schemas
 	wake      chan struct{} // capacity 1
 
 	ensuring chan struct{} // holds a value while an Ensure runs; capacity 1
@@ -55,6 +56,10 @@ func WithApplyTimeout(d time.Duration) Option { return func(h *Host) { h.applyWa
 // [Host.Ensure] names it. The default is [DefaultBridge].
 func WithBridge(name string) Option { return func(h *Host) { h.bridge = name } }
 
+// WithSchemas has several hosts share what is remembered of their databases'
+// schemas.
+func WithSchemas(s *Schemas) Option { return func(h *Host) { h.schemas = s } }
+
 // NewHost returns a host by the name that errors and logs call it. conf is for
 // ssl: endpoints only; see [ovsaddr.LoadTLS]. Nothing happens before
 // [Host.Run].
@@ -63,7 +68,7 @@ func NewHost(name string, ep ovsaddr.Endpoint, conf *tls.Config, log *slog.Logge
 		name: name, endpoint: ep, tls: conf,
 		log:    log.With("host", name),
 		probe:  5 * time.Second,
-		bridge: DefaultBridge, applyWait: 10 * time.Second,
+		bridge: DefaultBridge, applyWait: 10 * time.Second, schemas: new(Schemas),
 		wake: make(chan struct{}, 1), ensuring: make(chan struct{}, 1),
 		state: State{ConnError: errNotYet},
 	}

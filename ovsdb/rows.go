@@ -1,9 +1,11 @@
 package ovsdb
 
 import (
+	"encoding/json"
 	"fmt"
 	"iter"
 	"reflect"
+	"sync"
 
 	"github.com/ovn-kubernetes/libovsdb/model"
 	"github.com/ovn-kubernetes/libovsdb/ovsdb"
@@ -110,26 +112,74 @@ func tableOf[T any]() string {
 // database is our copy of the monitored columns, at one moment of the server.
 // A row, once in it, is never changed but replaced.
 type database struct {
-	model   model.DatabaseModel
-	columns map[string]map[string]bool // what the server's schema has of ours, by table
-	tables  map[string]map[string]model.Model
+	*schema
+	tables map[string]map[string]model.Model
 }
 
-// newDatabase checks the server's schema against our rows. It fails where a
+// schema is what a server's schema has of our rows. It never changes.
+type schema struct {
+	model   model.DatabaseModel
+	columns map[string]map[string]bool // by table
+}
+
+func newDatabase(s *schema) *database {
+	db := &database{schema: s, tables: make(map[string]map[string]model.Model, len(s.columns))}
+	for table := range s.columns {
+		db.tables[table] = make(map[string]model.Model)
+	}
+	return db
+}
+
+// Schemas remembers the schemas that databases have sent: a thousand hosts have
+// one or two of them, and to read one takes longer than all the rest of a
+// connection's begin. The zero value is ready for use, by many goroutines.
+type Schemas struct {
+	mu   sync.Mutex
+	read map[string]*schema // by their text
+}
+
+// maxSchemas bounds what is remembered.
+const maxSchemas = 16
+
+// get reads a schema, unless it is known.
+func (k *Schemas) get(raw json.RawMessage) (*schema, error) {
+	k.mu.Lock()
+	s := k.read[string(raw)]
+	k.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	var theirs ovsdb.DatabaseSchema
+	if err := json.Unmarshal(raw, &theirs); err != nil {
+		return nil, fmt.Errorf("ovsdb-server sent a schema that cannot be read: %w", err)
+	}
+	s, err := newSchema(theirs)
+	if err != nil {
+		return nil, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.read == nil || len(k.read) >= maxSchemas {
+		k.read = make(map[string]*schema)
+	}
+	k.read[string(raw)] = s
+	return s, nil
+}
+
+// newSchema checks the server's schema against our rows. It fails where a
 // column is missing that is not optional.
-func newDatabase(schema ovsdb.DatabaseSchema) (*database, error) {
+func newSchema(theirs ovsdb.DatabaseSchema) (*schema, error) {
 	client, err := clientModel()
 	if err != nil {
 		return nil, err
 	}
-	db := &database{columns: make(map[string]map[string]bool), tables: make(map[string]map[string]model.Model)}
+	db := &schema{columns: make(map[string]map[string]bool)}
 	for table, typ := range client.Types() {
-		ts := schema.Table(table)
+		ts := theirs.Table(table)
 		if ts == nil {
 			return nil, fmt.Errorf("the database has no table %s: Open vSwitch 2.6 or newer is needed", table)
 		}
 		db.columns[table] = make(map[string]bool)
-		db.tables[table] = make(map[string]model.Model)
 		for i := range typ.Elem().NumField() {
 			f := typ.Elem().Field(i)
 			name := f.Tag.Get("ovsdb")
@@ -151,7 +201,7 @@ func newDatabase(schema ovsdb.DatabaseSchema) (*database, error) {
 		}
 	}
 	var problems []error
-	if db.model, problems = model.NewDatabaseModel(schema, client); len(problems) > 0 {
+	if db.model, problems = model.NewDatabaseModel(theirs, client); len(problems) > 0 {
 		return nil, fmt.Errorf("the database's schema: %w", problems[0])
 	}
 	return db, nil
@@ -176,7 +226,7 @@ func columnFor(t reflect.Type) (*ovsdb.ColumnSchema, error) {
 }
 
 // has reports whether the server knows a column.
-func (db *database) has(table, column string) bool { return db.columns[table][column] }
+func (db *schema) has(table, column string) bool { return db.columns[table][column] }
 
 // apply makes the changes of one notification (ovsdb-server(7), update2).
 func (db *database) apply(tu ovsdb.TableUpdates2) error {

@@ -35,12 +35,10 @@ func newSession(h *Host, conn net.Conn) *session {
 func (s *session) begin(ctx context.Context) error {
 	var db *database
 	err := s.rpc.call(ctx, "get_schema", []any{databaseName}, func(raw json.RawMessage) error {
-		var schema ovsdb.DatabaseSchema
-		if err := json.Unmarshal(raw, &schema); err != nil {
-			return fmt.Errorf("ovsdb-server sent a schema that cannot be read: %w", err)
+		read, err := s.host.schemas.get(raw)
+		if err == nil {
+			db = newDatabase(read)
 		}
-		var err error
-		db, err = newDatabase(schema)
 		return err
 	})
 	if refused := (*rpcError)(nil); errors.As(err, &refused) {

@@ -161,7 +161,7 @@ func (w *world) await(limit time.Duration) {
 			w.tb.Fatalf("never in sync: %v; %g of %d hosts, ready %g; %d flow-mods; last error %v", context.Cause(ctx), m["nvgre_host_in_sync"], w.fleet.Len(), m["nvgre_ready"], w.others.Load(), err)
 		case <-w.proc.Done():
 			w.tb.Fatal("the controller has ended")
-		case <-time.After(100 * time.Millisecond):
+		case <-time.After(250 * time.Millisecond):
 		}
 	}
 }
@@ -209,17 +209,15 @@ func (w *world) metrics(ctx context.Context) (map[string]float64, error) {
 }
 
 // profile writes a profile of the controller into the directory of the flag.
-func (w *world) profile(ctx context.Context, name, path string) {
+func (w *world) profile(ctx context.Context, name, path string) bool {
 	if *profiles == "" {
-		return
+		return false
 	}
 	text, err := w.get(ctx, "/debug/pprof/"+path)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(*profiles, name+".pprof"), text, 0o644)
 	}
-	if err != nil {
-		w.tb.Log("profile:", err)
-	}
+	return err == nil
 }
 
 // usage returns the controller's memory and processor time.

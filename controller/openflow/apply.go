@@ -93,10 +93,10 @@ func (b *batch) add(ctx context.Context, m Mod) error {
 		b.xid, b.left = b.s.nextXIDLocked(block), block
 		b.s.ranges = append(b.s.ranges, xidRange{b.xid, b.n, b})
 		b.s.mu.Unlock()
-		b.mods = append(b.mods, make([]Mod, 0, block))
+		b.mods = append(b.mods, nil) // most batches are small
 	}
 	if b.buf == nil {
-		b.buf = b.s.getChunk()
+		b.buf = b.s.getChunk(b.n > 0)
 	}
 	last := &b.mods[len(b.mods)-1]
 	*last = append(*last, m)
@@ -139,15 +139,28 @@ func (b *batch) end() {
 	}
 }
 
-func (s *Session) getChunk() []byte {
-	if p, ok := s.chunks.Get().(*[]byte); ok {
+// small is the size up to which a chunk is kept for the next batch: a thousand
+// sessions each have one.
+const small = 8 << 10
+
+// getChunk returns a buffer: a whole chunk's where many changes have come
+// already, else one that grows with them.
+func (s *Session) getChunk(many bool) []byte {
+	pool, size := &s.smalls, small/4
+	if many {
+		pool, size = &s.chunks, chunk+4<<10
+	}
+	if p, ok := pool.Get().(*[]byte); ok {
 		return (*p)[:0]
 	}
-	return make([]byte, 0, chunk+4<<10)
+	return make([]byte, 0, size)
 }
 
 func (s *Session) putChunk(b []byte) {
-	if cap(b) <= 4*chunk {
+	switch {
+	case cap(b) <= small:
+		s.smalls.Put(&b)
+	case cap(b) >= chunk && cap(b) <= 4*chunk:
 		s.chunks.Put(&b)
 	}
 }

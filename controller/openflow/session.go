@@ -57,7 +57,8 @@ type Session struct {
 	bundle   uint32        // identifier of the last one, under applying
 	events   chan Event
 	counters counters
-	chunks   sync.Pool // *[]byte, for changes
+	chunks   sync.Pool // *[]byte, for many changes
+	smalls   sync.Pool // *[]byte, for few
 }
 
 // handler takes the messages that answer a request. The reader calls it.
