@@ -64,8 +64,11 @@ type Controller struct {
 	reachable map[string]address // hosts of the policy that somebody says how to reach
 	graceOver bool
 
+	configured map[string]settings.Host // the settings' hosts by name; it never changes
+
 	// The loop's own.
 	engine *calc.Engine
+	pace   pace
 	waits  *waits
 	used   uint64 // the last revision given to a driver
 	keeps  bool   // drivers were told to keep flows of unplaced VMs
@@ -83,6 +86,10 @@ func New(s *settings.Settings, o Options) (*Controller, error) {
 		settings: s, opts: o, log: o.Log, started: time.Now(), hosts: map[string]*host{},
 		inbox: newInbox(), registry: prometheus.NewRegistry(), clock: clock{now: time.Now},
 		engine: calc.New(calc.Options{Linger: s.Linger > 0}), waits: newWaits(),
+	}
+	c.configured = make(map[string]settings.Host, len(s.Hosts))
+	for _, h := range s.Hosts {
+		c.configured[h.Name] = h
 	}
 	if !s.TLS.IsZero() {
 		var err error

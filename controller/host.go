@@ -228,7 +228,7 @@ func (h *host) configState() (ensured bool, problem string) {
 // addressOf finds out how a host of the policy is reached. ok is false where
 // nobody says: such a host is a peer that this daemon does not drive.
 func (c *Controller) addressOf(p tenant.Host) (a address, ok bool, err error) {
-	o, set := c.settings.Host(p.Name)
+	o, set := c.configured[p.Name]
 	dbText, ofText := p.OVSDB, p.OpenFlow
 	if o.OVSDB != "" {
 		dbText = o.OVSDB

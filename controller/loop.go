@@ -33,10 +33,20 @@ func (c *Controller) loop(ctx context.Context, news <-chan policyNews) {
 	}
 	for {
 		c.turned.now()
+		if d := c.pace.pause(time.Now()); d > 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(d): // what comes meanwhile is one turn
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case n := <-news:
+			if c.store != nil && n.err == nil {
+				n.policy = c.store.Policy() // there may be a later one by now
+			}
 			c.takePolicy(ctx, n)
 		case <-grace.C:
 			c.mu.Lock()
@@ -55,9 +65,7 @@ func (c *Controller) loop(ctx context.Context, news <-chan policyNews) {
 // follows.
 func (c *Controller) turn(ctx context.Context) {
 	dirty, claims, board := c.inbox.take()
-	for _, cl := range claims {
-		c.takeClaim(ctx, cl)
-	}
+	c.takeClaims(ctx, claims)
 	if board {
 		c.readBoard()
 	}
@@ -84,6 +92,27 @@ func (c *Controller) turn(ctx context.Context) {
 		c.examine(h)
 	}
 	c.waits.settle(c)
+}
+
+// takeClaims notes which hosts may be driven from now on, and which no longer.
+// Hosts are chosen once, however many have come.
+func (c *Controller) takeClaims(ctx context.Context, claims []claim) {
+	gained := false
+	for _, cl := range claims {
+		if cl.tenure == nil {
+			c.takeClaim(ctx, cl)
+			continue
+		}
+		c.mu.Lock()
+		c.owned[cl.host] = cl.tenure
+		c.mu.Unlock()
+		gained = true
+	}
+	if gained && c.policy != nil {
+		c.mu.Lock()
+		c.chooseHosts(ctx)
+		c.mu.Unlock()
+	}
 }
 
 // observe takes over what a host's database says. What it said stays in force
@@ -165,6 +194,7 @@ func (c *Controller) converge(ctx context.Context) []*host {
 		revision = c.nextRevision()
 	}
 	c.used = revision
+	c.pace.spend(len(updates), start)
 
 	var changed []*host
 	for i := range updates {
