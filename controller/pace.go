@@ -13,11 +13,11 @@ type pace struct {
 
 const (
 	// paceRate is how many hosts may be told of changes in a second, for long.
-	paceRate = 8000
+	paceRate = 5000
 	// paceBurst is how many may be at once before anything waits.
-	paceBurst = 2000
+	paceBurst = 1500
 	// paceLimit bounds how long changes gather.
-	paceLimit = 80 * time.Millisecond
+	paceLimit = 120 * time.Millisecond
 )
 
 // spend notes that so many hosts are told of changes.

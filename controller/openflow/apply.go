@@ -191,7 +191,9 @@ func (s *Session) unlock() { <-s.applying }
 //
 // The switch drops a bundle for which nothing arrives for 10 s
 // (bundle-idle-timeout), so mods must not pause that long.
-func (s *Session) Apply(ctx context.Context, mods iter.Seq[Mod]) error { return s.apply(ctx, mods, false) }
+func (s *Session) Apply(ctx context.Context, mods iter.Seq[Mod]) error {
+	return s.apply(ctx, mods, false)
+}
 
 // ApplyAtOnce is Apply for a few changes, in one round trip less: the commit goes
 // out behind the changes, before the switch has answered. Open vSwitch commits a
