@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/admin"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/store"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
 func TestDiffForwarding(t *testing.T) {
@@ -51,4 +54,23 @@ func TestRequireNoLoss(t *testing.T) {
 	// What is not sound the controller refuses, as ever.
 	clash := file(t, "clash.yaml", strings.NewReplacer("5001", "5002", "6001", "6002", "blue", "green", "name: red", "name: brown").Replace(goodPolicy))
 	mustRun(t, 3, []string{"apply", "-f", clash, "--require-no-loss"}, "clash.yaml:", "nothing was stored")
+}
+
+// What was judged is what is stored: a change of somebody else in between makes
+// the apply fail.
+func TestRequireNoLossIsFenced(t *testing.T) {
+	b := serveAPI(t)
+	good := file(t, "good.yaml", goodPolicy)
+	mustRun(t, 0, []string{"apply", "-f", good})
+	b.Slow(func(ctx context.Context, _ store.ApplyOptions) error {
+		b.Slow(nil)
+		_, err := b.Apply(ctx, []tenant.Change{tenant.Put(tenant.GatewayMAC{MAC: tenant.MAC{2, 1, 1, 1, 1, 1}})}, store.ApplyOptions{})
+		return err
+	})
+	moved := file(t, "moved.yaml", strings.Replace(goodPolicy, "02:b0:00:00:01:12, host: h2", "02:b0:00:00:01:12, host: h1", 1))
+	mustRun(t, 1, []string{"apply", "-f", moved, "--require-no-loss"}, "the policy has changed since the change was judged", "in force is 7")
+	if r, _ := b.Policy().RecordByIfaceID("web2"); r.Host != "h2" {
+		t.Error("the change was stored")
+	}
+	mustRun(t, 0, []string{"apply", "-f", moved, "--require-no-loss"}, "changed  records/5001/10.0.1.12")
 }

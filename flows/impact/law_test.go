@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -29,8 +30,11 @@ func step(t *rapid.T) (p, q *tenant.Policy) {
 	if len(problems) > 0 {
 		t.Skip("not sound")
 	}
-	if rapid.IntRange(0, 9).Draw(t, "another policy") == 0 {
+	switch rapid.IntRange(0, 9).Draw(t, "policies") {
+	case 0:
 		return p, other
+	case 1, 2, 3, 4:
+		return sound(t, dense(t)), sound(t, dense(t))
 	}
 	q = p
 	for range rapid.IntRange(1, 3).Draw(t, "steps") {
@@ -39,6 +43,76 @@ func step(t *rapid.T) (p, q *tenant.Policy) {
 		}
 	}
 	return p, q
+}
+
+func sound(t *rapid.T, spec tenant.Spec) *tenant.Policy {
+	p, problems := tenant.New(spec, 1)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return p
+}
+
+// dense draws a policy whose VMs, routes and hosts are few of many: two of them
+// have most in common.
+func dense(t *rapid.T) tenant.Spec {
+	spec := tenant.Spec{Version: 1}
+	if rapid.Bool().Draw(t, "gateway MAC") {
+		spec.GatewayMAC = tenant.MAC{2, 0, 0, 0, 9, 9}
+	}
+	for h := range 3 {
+		addresses := rapid.SampledFrom([]string{"10.9.0.%d", "10.9.0.%d", "10.9.1.%d", "10.9.0.%d 10.9.1.%d"}).Draw(t, "PAs")
+		host := tenant.HostSpec{Name: fmt.Sprint("h", h)}
+		for _, a := range strings.Fields(addresses) {
+			host.ProviderAddresses = append(host.ProviderAddresses, tenant.PAFrom(netip.MustParseAddr(fmt.Sprintf(a, h+1))))
+		}
+		spec.Hosts = append(spec.Hosts, host)
+	}
+	rd := tenant.RoutingDomainSpec{RDID: tenant.RDID{15: 1}, Name: "blue"}
+	// The same VMs are now in one virtual subnet, now in another.
+	homes := rapid.SampledFrom([][2]int{{0, 1}, {0, 1}, {1, 0}, {0, 0}, {1, 1}}).Draw(t, "homes")
+	subnets := [2]tenant.SubnetSpec{{VSID: 5001}, {VSID: 5002}}
+	for x, n := range homes {
+		p := netip.MustParsePrefix(fmt.Sprintf("10.0.%d.0/24", x))
+		s := &subnets[n]
+		s.Prefixes = append(s.Prefixes, tenant.CAPrefixFrom(p))
+		s.Gateways = append(s.Gateways, tenant.CAFrom(nth(p, rapid.SampledFrom([]int{1, 1, 254}).Draw(t, "gateway"))))
+		for r := range 4 {
+			if rapid.IntRange(0, 5).Draw(t, "gone") == 5 {
+				continue
+			}
+			iface := fmt.Sprintf("vm%d-%d", x, r)
+			mac := tenant.MAC{2, 0, 0, 0, 0, byte(4*x + r)}
+			if x == 0 && r == 3 && spec.GatewayMAC == (tenant.MAC{}) {
+				mac = tenant.MAC{2, 0, 0, 0, 9, 9} // which the gateways may have on the other side
+			}
+			record := tenant.RecordSpec{VM: iface, CA: tenant.CAFrom(nth(p, 10+r)), MAC: mac}
+			if h := rapid.SampledFrom([]int{-1, 0, 0, 1, 2}).Draw(t, "host"); h >= 0 {
+				record.Host = fmt.Sprint("h", h)
+			}
+			s.Records = append(s.Records, record)
+		}
+	}
+	for _, s := range subnets {
+		if len(s.Prefixes) > 0 {
+			rd.Subnets = append(rd.Subnets, s)
+		}
+	}
+	for _, to := range []string{"0.0.0.0/0", "10.0.0.10/32", "10.0.0.8/29", "10.0.0.0/16", "10.0.1.12/31"} {
+		if rapid.IntRange(0, 3).Draw(t, "route") > 0 {
+			continue
+		}
+		hop := nth(netip.MustParsePrefix(rapid.SampledFrom([]string{"10.0.0.0/24", "10.0.1.0/24"}).Draw(t, "hop's subnet")), 10+rapid.IntRange(0, 4).Draw(t, "hop"))
+		rd.Routes = append(rd.Routes, tenant.RouteSpec{Prefix: tenant.CAPrefixFrom(netip.MustParsePrefix(to)), NextHop: tenant.CAFrom(hop)})
+	}
+	spec.RoutingDomains = append(spec.RoutingDomains, rd)
+	return spec
+}
+
+func nth(p netip.Prefix, n int) netip.Addr {
+	a := p.Addr().As4()
+	a[3] += byte(n)
+	return netip.AddrFrom4(a)
 }
 
 // attach draws the ports of a policy's hosts.
@@ -188,6 +262,82 @@ func (b brute) gateways() map[vmID]map[string]way {
 	return out
 }
 
+// routeTargets returns an address for each prefix of a route of either policy, that
+// no more specific prefix has, and no VM or gateway, where there is one.
+func routeTargets(p, q *tenant.Policy) map[tenant.RDID]map[netip.Prefix]netip.Addr {
+	out := map[tenant.RDID]map[netip.Prefix]netip.Addr{}
+	prefixes, taken := map[tenant.RDID][]netip.Prefix{}, map[tenant.RDID]map[netip.Addr]bool{}
+	take := func(id tenant.RDID, a tenant.CA) {
+		if taken[id] == nil {
+			taken[id] = map[netip.Addr]bool{}
+		}
+		taken[id][a.Addr()] = true
+	}
+	for _, p := range []*tenant.Policy{p, q} {
+		for s := range p.Subnets() {
+			for _, x := range s.Prefixes {
+				prefixes[s.RDID] = append(prefixes[s.RDID], x.Prefix())
+			}
+			for _, g := range s.Gateways {
+				take(s.RDID, g)
+			}
+		}
+		for r := range p.Records() {
+			take(r.RDID, r.CA)
+		}
+		for r := range p.Routes() {
+			prefixes[r.RDID] = append(prefixes[r.RDID], r.Prefix.Prefix())
+			if out[r.RDID] == nil {
+				out[r.RDID] = map[netip.Prefix]netip.Addr{}
+			}
+			out[r.RDID][r.Prefix.Prefix()] = netip.Addr{}
+		}
+	}
+	for id, all := range out {
+		for p := range all {
+			// The first address, or one next to where something more specific ends.
+			tries := []netip.Addr{p.Addr()}
+			for _, q := range prefixes[id] {
+				if p.Contains(q.Addr()) && q.Bits() > p.Bits() {
+					a := q.Addr()
+					for q.Contains(a) && q.Bits() >= 16 {
+						a = a.Next()
+					}
+					tries = append(tries, a)
+				}
+			}
+			for i := 0; i < len(tries); i++ {
+				a := tries[i]
+				free := p.Contains(a) && !taken[id][a] && !slices.ContainsFunc(prefixes[id], func(q netip.Prefix) bool { return q.Bits() > p.Bits() && q.Contains(a) })
+				if free {
+					all[p] = a
+					break
+				}
+				if p.Contains(a) && taken[id][a] {
+					tries = append(tries, a.Next())
+				}
+			}
+		}
+	}
+	return out
+}
+
+// routes says how packets go to what customer routes lead to.
+func (b brute) routes(targets map[tenant.RDID]map[netip.Prefix]netip.Addr) map[string]way {
+	out := map[string]way{}
+	for r := range b.state.Policy.Records() {
+		for p, a := range targets[r.RDID] {
+			if !a.IsValid() || a.IsMulticast() {
+				continue
+			}
+			if v, host := b.send(r, a, false); v.Kind == oracle.Delivered {
+				out[fmt.Sprint(r.RDID, r.IfaceID, r.CA, p)] = wayOf(v, host)
+			}
+		}
+	}
+	return out
+}
+
 func counts[K comparable](before, after map[K]way) (c impact.Counts) {
 	for k, b := range before {
 		a, still := after[k]
@@ -256,6 +406,12 @@ func TestLikeBruteForce(t *testing.T) {
 		if want := counts(flat(b.gateways()), flat(a.gateways())); routers != want {
 			t.Fatalf("gateways %+v\nby brute force %+v", routers, want)
 		}
+		routes := r.Destinations
+		routes = slices.DeleteFunc(slices.Clone(routes), func(row impact.Row) bool { return strings.HasPrefix(row.To, "router") })
+		targets := routeTargets(before.Policy, after.Policy)
+		if want := counts(b.routes(targets), a.routes(targets)); sum(routes) != want {
+			t.Fatalf("routes %+v\nby brute force %+v", sum(routes), want)
+		}
 		for what, rows := range map[string][]impact.Row{"subnets": r.Subnets, "hosts": r.Hosts} {
 			if got := sum(rows); got != r.VMs {
 				t.Fatalf("the rows of %s have %+v of %+v", what, got, r.VMs)
@@ -279,7 +435,7 @@ func TestLikeBruteForce(t *testing.T) {
 		}
 		seen = sum([]impact.Row{{Counts: seen}, {Counts: r.VMs}})
 	})
-	if seen.Lost == 0 || seen.Gained == 0 || seen.Changed == 0 {
+	if seen.Lost == 0 || seen.Gained == 0 || seen.Path == 0 || seen.MAC == 0 || seen.TTL == 0 || seen.VSID == 0 {
 		t.Errorf("the test has not seen all changes: %+v", seen)
 	}
 }
