@@ -47,6 +47,7 @@ type Controller struct {
 	inbox    *inbox
 	turned   turned // when the loop last did
 	namers   namers
+	drift    driftRing
 
 	// The loop alone changes what follows, holding mu; so it reads without.
 	mu        sync.Mutex

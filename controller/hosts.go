@@ -160,6 +160,7 @@ func (c *Controller) newHost(ctx context.Context, name string, a address, t *ha.
 		Generation: c.generation, ReconnectMax: s.ReconnectMax, AuditInterval: s.AuditInterval, ApplyTimeout: s.ApplyTimeout,
 		Dial:   func(ctx context.Context) (reconcile.Session, error) { return Dial(ctx, a.openflow, c.tls, log) },
 		Report: c.metrics.report,
+		Drift:  func(d reconcile.Drift) { c.drift.add(name, d) },
 	}
 	if t != nil {
 		o.MayWrite = t.Valid

@@ -13,6 +13,7 @@ type metrics struct {
 	flowMods    *prometheus.CounterVec
 	refused     prometheus.Counter
 	repaired    prometheus.Counter
+	drift       *prometheus.CounterVec
 	apply       prometheus.Histogram
 	readBack    prometheus.Histogram
 	compile     prometheus.Histogram
@@ -30,6 +31,8 @@ func newMetrics(c *Controller) *metrics {
 			Help: "Flows that a switch refused."}),
 		repaired: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "flows_repaired_total",
 			Help: "Flows that an audit found changed by somebody else and put right."}),
+		drift: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "drift_total",
+			Help: "What others did to the switches' flows, by kind: deleted, changed, added, shadowed, or fought (again and again)."}, []string{"kind"}),
 		apply: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: "bundle_duration_seconds",
 			Help: "Time from the first flow-mod of a change to its confirmation.", Buckets: seconds}),
 		readBack: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: "read_back_duration_seconds",
@@ -42,9 +45,12 @@ func newMetrics(c *Controller) *metrics {
 	for _, k := range []string{"add", "change", "delete", "sentinel"} {
 		m.flowMods.WithLabelValues(k) // so that they are there from the start
 	}
+	for _, k := range reconcile.DriftKinds {
+		m.drift.WithLabelValues(string(k))
+	}
 	m.policyLoads.WithLabelValues("ok")
 	m.policyLoads.WithLabelValues("refused")
-	c.registry.MustRegister(m.flowMods, m.refused, m.repaired, m.apply, m.readBack, m.compile, m.policyLoads,
+	c.registry.MustRegister(m.flowMods, m.refused, m.repaired, m.drift, m.apply, m.readBack, m.compile, m.policyLoads,
 		&statusCollector{c}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -57,6 +63,9 @@ func (m *metrics) report(r reconcile.Report) {
 	m.flowMods.WithLabelValues("sentinel").Add(float64(r.Sentinels))
 	m.refused.Add(float64(r.Refused))
 	m.repaired.Add(float64(r.Repaired))
+	for k, n := range r.Drifted {
+		m.drift.WithLabelValues(string(k)).Add(float64(n))
+	}
 	if r.Apply > 0 {
 		m.apply.Observe(r.Apply.Seconds())
 	}
@@ -78,7 +87,7 @@ var (
 	descRecords        = desc("policy_records", "Lookup records of the policy in force.")
 	descConnected      = desc("host_connected", "1 while a host's channel (ovsdb or openflow) is connected.", "host", "channel")
 	descInSync         = desc("host_in_sync", "1 while the switch has confirmed the wanted revision.", "host")
-	descHostFlows      = desc("host_flows", "Flows of a host: wanted, installed (ours), foreign, refused, kept.", "host", "state")
+	descHostFlows      = desc("host_flows", "Flows of a host: wanted, installed (ours), foreign, shadowing (foreign ones over ours), refused, kept.", "host", "state")
 	descHostRevision   = desc("host_revision", "Revision of a host: wanted and installed.", "host", "state")
 	descAttachments    = desc("attachments", "VM ports of a host: installed, pending, or with a problem.", "host", "state")
 	descReady          = desc("ready", "1 when a policy is in force and every reachable host holds it.")
@@ -126,6 +135,7 @@ func (s *statusCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descHostFlows, float64(h.FlowsWanted), h.Name, "wanted")
 		gauge(descHostFlows, float64(h.FlowsInstalled), h.Name, "installed")
 		gauge(descHostFlows, float64(h.FlowsForeign), h.Name, "foreign")
+		gauge(descHostFlows, float64(h.FlowsShadowing), h.Name, "shadowing")
 		gauge(descHostFlows, float64(h.FlowsRefused), h.Name, "refused")
 		gauge(descHostFlows, float64(h.FlowsKept), h.Name, "kept")
 		gauge(descHostRevision, float64(h.RevisionWanted), h.Name, "wanted")

@@ -36,6 +36,7 @@ func (c *Controller) Status() *admin.Status {
 		Version: c.opts.Version, PID: os.Getpid(), Started: c.started, Name: c.settings.Name, Settings: c.settings.File,
 		Policy: admin.Policy{File: c.settings.Policy, Absent: []admin.Absent{}}, Hosts: []admin.Host{}, Attachments: []admin.Attachment{},
 	}
+	s.Drift = c.drift.list()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.store != nil {
@@ -121,6 +122,10 @@ func (c *Controller) hostStatus(h *host) admin.Host {
 	}
 	if !a.OpenFlow.Connected {
 		a.OpenFlow.Hint = hintOpenFlow(d.Err, h.addr.openflow.Network, h.connected)
+	}
+	a.Monitored, a.FlowsShadowing, a.Shadows = d.Monitored, d.NumShadow, []admin.Shadow{}
+	for _, x := range d.Shadows {
+		a.Shadows = append(a.Shadows, admin.Shadow{Flow: x.Flow, Over: x.Over, Owner: x.Owner})
 	}
 	for _, r := range d.Refused {
 		a.Refused = append(a.Refused, admin.Refusal{Owner: r.Owner, Flow: r.Flow, Error: r.Error})

@@ -122,6 +122,9 @@ func printStatus(w io.Writer, s *admin.Status) error {
 	if s.Policy.Unattached > 0 {
 		fmt.Fprintf(w, "\nattached to no host of this controller: %s\n", absent(&s.Policy))
 	}
+	if err := printDrift(w, s.Drift); err != nil {
+		return err
+	}
 	fmt.Fprintln(w)
 	if s.Healthy {
 		_, err := fmt.Fprintln(w, "All is well.")
@@ -133,6 +136,31 @@ func printStatus(w io.Writer, s *admin.Status) error {
 		}
 	}
 	return nil
+}
+
+// mostDrift is how many differences are shown.
+const mostDrift = 10
+
+// printDrift shows what others did to the hosts' flows last.
+func printDrift(w io.Writer, all []admin.Drift) error {
+	if len(all) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(t, "DRIFT\tHOST\tKIND\tOWNER\tREPAIRED\tFLOW")
+	for _, d := range all[max(0, len(all)-mostDrift):] {
+		repaired := "-"
+		if d.RepairedSeconds > 0 {
+			repaired = "in " + time.Duration(d.RepairedSeconds*float64(time.Second)).Round(time.Millisecond/10).String()
+		}
+		flow := d.Flow
+		if d.More > 0 {
+			flow += fmt.Sprintf(" and %d more", d.More)
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", d.Time.Local().Format(time.DateTime), d.Host, d.Kind, cmp.Or(d.Owner, "-"), repaired, flow)
+	}
+	return t.Flush()
 }
 
 func up(b bool) string {

@@ -32,6 +32,8 @@ type Status struct {
 	Store       *Store       `json:"store,omitempty"`
 	Hosts       []Host       `json:"hosts"`       // by name
 	Attachments []Attachment `json:"attachments"` // by host, then iface-id
+	// Drift is what others did to the hosts' flows, the last of it, oldest first.
+	Drift []Drift `json:"drift"`
 	// Elsewhere are the hosts that other controllers of the store drive, by name.
 	Elsewhere []Elsewhere `json:"elsewhere,omitempty"`
 }
@@ -108,9 +110,34 @@ type Host struct {
 	LastSync          time.Time `json:"last_sync"`
 	LastSyncSeconds   float64   `json:"last_sync_seconds"`
 
+	Monitored      bool     `json:"monitored"`       // the switch tells at once what others do to its flows
+	FlowsShadowing int      `json:"flows_shadowing"` // foreign flows over ours
+	Shadows        []Shadow `json:"shadows"`         // the first of them
+
 	FlowsRefused int       `json:"flows_refused"`
 	Refused      []Refusal `json:"refused"` // the first of them
 	Problems     []string  `json:"problems"`
+}
+
+// Drift is something that another than the daemon did to a host's flows.
+type Drift struct {
+	Time  time.Time `json:"time"`
+	Host  string    `json:"host"`
+	Kind  string    `json:"kind"` // deleted, changed, added, shadowed, or fought: again and again
+	Flow  string    `json:"flow"`
+	Owner string    `json:"owner"`
+	Note  string    `json:"note"`
+	// RepairedSeconds is from the first sign to the switch's confirmation; 0: there is
+	// nothing to repair.
+	RepairedSeconds float64 `json:"repaired_seconds"`
+	More            int     `json:"more"` // of this kind at this time
+}
+
+// Shadow is a foreign flow that takes packets from one of ours.
+type Shadow struct {
+	Flow  string `json:"flow"`
+	Over  string `json:"over"`
+	Owner string `json:"owner"` // of the flow below
 }
 
 // Channel is one of the two connections to a host.
@@ -197,6 +224,10 @@ func (s *Status) Judge() {
 		}
 		if h.FlowsRefused > 0 {
 			trouble("host %s: %d flows are not in place, such as that of %s: %s", h.Name, h.FlowsRefused, h.Refused[0].Owner, h.Refused[0].Error)
+		}
+		if h.FlowsShadowing > 0 && len(h.Shadows) > 0 {
+			trouble("host %s: %d foreign flows take packets from ours, such as %s from that of %s: remove it with ovs-ofctl, or let its owner use another table or a lower priority",
+				h.Name, h.FlowsShadowing, h.Shadows[0].Flow, h.Shadows[0].Owner)
 		}
 		for _, p := range h.Problems {
 			trouble("host %s: %s", h.Name, p)

@@ -16,13 +16,14 @@ const (
 	kindRole
 	kindFlowRequest
 	kindBundleControl
+	kindMonitor
 	// KindFlowMod counts changes of flows, whether sent in a bundle or not.
 	KindFlowMod
 	numKinds
 )
 
 var kindNames = [numKinds]string{"hello", "features-request", "set-config", "echo-request", "echo-reply", "barrier-request",
-	"role-request", "flow-stats-request", "bundle-control", "flow-mod"}
+	"role-request", "flow-stats-request", "bundle-control", "flow-monitor", "flow-mod"}
 
 // String returns the kind's name, as a metric's label.
 func (k Kind) String() string {

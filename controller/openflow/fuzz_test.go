@@ -273,6 +273,32 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
+// FuzzFlowUpdates decodes one message of a flow monitor: nothing panics, and a
+// change is told for each 24 octets at most.
+func FuzzFlowUpdates(f *testing.F) {
+	head := "ffff0000000000004f4e46000000074e"
+	for _, s := range []string{"", "0008000300000009", "002000000000000700640000000403000000000000004e560001000400000000"} {
+		b, err := hex.DecodeString(head + s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(_ *testing.T, b []byte) {
+		n := 0
+		err := newDecoder().flowUpdates(b, func(c *FlowChange) {
+			n++
+			if c.Kind > FlowModified || c.Flow.Match != nil && !c.MatchKnown {
+				panic(fmt.Sprintf("%+v", c))
+			}
+		})
+		_ = err // a malformed message is one
+		if n > len(b)/24 {
+			panic(fmt.Sprintf("%d changes in %d octets", n, len(b)))
+		}
+	})
+}
+
 // FuzzFlowStats decodes one ofp_flow_stats.
 func FuzzFlowStats(f *testing.F) {
 	for _, b := range messages(f) {

@@ -56,6 +56,7 @@ type Session struct {
 	applying chan struct{} // holds a token: one bundle at a time
 	bundle   uint32        // identifier of the last one, under applying
 	events   chan Event
+	monitor  flowMonitor
 	counters counters
 	chunks   sync.Pool // *[]byte, for many changes
 	smalls   sync.Pool // *[]byte, for few
@@ -89,6 +90,7 @@ func NewSession(ctx context.Context, conn net.Conn, o Options) (*Session, error)
 		hello:    make(chan error, 1),
 		applying: make(chan struct{}, 1),
 		events:   make(chan Event, o.EventQueue),
+		monitor:  flowMonitor{wake: make(chan struct{}, 1)},
 	}
 	now := time.Now().UnixNano()
 	s.lastRead.Store(now)
@@ -317,6 +319,10 @@ func (s *Session) dispatch(d *decoder, h header, body []byte) {
 		waiting.message(h, body)
 	case h.kind == typeError:
 		s.log.Warn("the switch reports an error for which nobody waits", "error", readError(h, body))
+	case h.kind == typeExperimenter && monitorNotice(body):
+		s.monitor.add(nil)
+	case h.kind == typeMultipartReply && h.xid == 0:
+		s.takeUpdates(d, body)
 	case h.kind == typeExperimenter:
 		s.deliver(d, h, body)
 	default:

@@ -8,6 +8,7 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/flowset"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 )
 
 // Actual is what a switch holds, as it was read back or as it must be since: a
@@ -35,6 +36,8 @@ type Actual struct {
 	// Cookies of the other flows by entry, as far as a wanted flow could have
 	// their place.
 	foreign map[string]uint64
+	// The first foreign flows, to be held against ours.
+	others []flow.Flow
 }
 
 // sentinelEntry is the entry of the sentinel, whatever its revision.
@@ -114,6 +117,7 @@ func (r *Reader) Add(e *openflow.Entry) {
 				a.foreign = map[string]uint64{}
 			}
 			a.foreign[key] = e.Cookie()
+			a.note(e)
 		}
 		return
 	}

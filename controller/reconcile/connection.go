@@ -32,6 +32,8 @@ type connection struct {
 	have    *Actual // nil: not known
 	refused Refused
 	why     map[string]string // the switch's reasons, by entry
+	applied *Desired          // what have was made for; nil: nothing yet
+	watch   watch
 }
 
 // sync makes the switch hold want. An error ends the session; refused flows are
@@ -46,6 +48,7 @@ func (c *connection) sync(ctx context.Context, want *Desired) error {
 		return err
 	}
 	again := false
+	var drift []Drift
 	if c.have == nil && !c.audited {
 		if err := c.resume(ctx); err != nil {
 			return err
@@ -54,24 +57,25 @@ func (c *connection) sync(ctx context.Context, want *Desired) error {
 	}
 	if c.have == nil {
 		again = c.audited
+		old := c.refused
 		// Whatever was refused may be accepted now.
 		c.refused, c.why = nil, nil
 		if err := c.read(ctx, want); err != nil {
 			return err
 		}
 		r.ReadBack = time.Since(start)
+		if again && c.applied != nil {
+			drift = c.drift(old)
+		}
+		drift = append(drift, c.lookForShadows(want)...)
 	}
 	c.audited = true
 	plan, err := c.carryOut(ctx, want, &r)
 	if err != nil {
 		return err
 	}
-	if again {
-		if r.Repaired = len(plan.Puts) + plan.Deleted(); r.Repaired > 0 {
-			o.Log.Warn("somebody had changed our flows: repaired", "added", plan.Added, "changed", plan.Changed(), "deleted", plan.Deleted())
-		}
-	}
-	c.have = plan.After()
+	c.tell(drift, &r, start)
+	c.have, c.applied = plan.After(), want
 	if k := c.d.known; k != nil {
 		k.have = c.have
 	}
@@ -92,6 +96,7 @@ func (c *connection) sync(ctx context.Context, want *Desired) error {
 		s.Installed, s.InSync = want.Revision, s.Wanted == want.Revision
 		s.FlowsInstalled, s.FlowsForeign, s.FlowsKept = c.have.Len, c.have.NumForeign, plan.Kept
 		s.NumRefuse, s.Refused = failures, first
+		s.NumShadow, s.Shadows = len(c.d.shadows), c.d.shadows[:min(len(c.d.shadows), MaxShadows)]
 		s.LastSync, s.LastSyncDuration = time.Now(), took
 	})
 	return nil

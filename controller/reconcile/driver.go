@@ -49,6 +49,9 @@ type Options struct {
 	ForgetAfter time.Duration
 	// ApplyTimeout bounds reading back and committing.
 	ApplyTimeout time.Duration
+	// Drift, if not nil, is told what somebody else did to the switch's flows. It
+	// must not block.
+	Drift func(Drift)
 	// Report, if not nil, is told of every exchange with the switch. It must
 	// not block.
 	Report func(Report)
@@ -63,6 +66,8 @@ type Report struct {
 	Added, Changed, Deleted, Sentinels int
 	Refused                            int // flows that were refused in it
 	Repaired                           int // of the changes, those that an audit found necessary
+	// What somebody else had done, counted by its kind.
+	Drifted map[DriftKind]int
 }
 
 // Refusal is a wanted flow that the switch does not hold, and why.
@@ -94,6 +99,10 @@ type Status struct {
 	Refused   []Refusal // at most MaxRefusals
 	NumRefuse int       // all of them
 
+	Monitored bool     // the switch tells at once what others do to its flows
+	Shadows   []Shadow // foreign flows over ours; at most MaxShadows
+	NumShadow int      // all of them, of those that were looked at
+
 	LastSync         time.Time     // when the switch last confirmed something
 	LastSyncDuration time.Duration // from the start of that exchange to its confirmation
 }
@@ -109,7 +118,8 @@ type Driver struct {
 	kick    chan struct{} // capacity 1: try to connect now
 	changes chan struct{} // capacity 1
 
-	known *known // of the last connection; Run alone uses it
+	known   *known   // of the last connection; Run alone uses it, and shadows
+	shadows []Shadow // as the last read-back found them
 
 	mu      sync.Mutex
 	desired *Desired
@@ -146,7 +156,7 @@ func (d *Driver) Status() Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.status
-	s.Refused = slices.Clone(s.Refused)
+	s.Refused, s.Shadows = slices.Clone(s.Refused), slices.Clone(s.Shadows)
 	return s
 }
 
@@ -241,6 +251,8 @@ func (d *Driver) connection(ctx context.Context) (worked bool, err error) {
 	d.opts.Log.Info("connected to the host's switch")
 
 	c := &connection{d: d, s: s}
+	c.watch.init(s)
+	defer d.update(func(st *Status) { st.Monitored = false })
 	defer func() {
 		if k := d.known; k != nil && k.lost.IsZero() {
 			k.lost = time.Now()
@@ -259,10 +271,16 @@ func (d *Driver) connection(ctx context.Context) (worked bool, err error) {
 		}
 		frozen := d.opts.MayWrite != nil && !d.opts.MayWrite()
 		if want := d.current(); want != nil && !frozen {
+			if err := c.look(ctx); err != nil {
+				return worked, err
+			}
 			if err := c.sync(ctx, want); err != nil {
 				return worked, err
 			}
 			worked = true
+			if err := c.openWatch(ctx); err != nil {
+				return worked, err
+			}
 		}
 		var thaw <-chan time.Time
 		if frozen {
@@ -277,6 +295,8 @@ func (d *Driver) connection(ctx context.Context) (worked bool, err error) {
 			return worked, fmt.Errorf("the session ended: %w", s.Err())
 		case <-audit:
 			c.have, d.known = nil, nil // read it all again
+		case <-c.watch.told:
+		case <-c.watch.due():
 		case <-d.wake:
 		}
 	}

@@ -108,7 +108,7 @@ func (p *Plan) Mods() iter.Seq[openflow.Mod] {
 func NewPlan(have *Actual, want Desired, refused Refused) *Plan {
 	after := &Actual{
 		Revision: have.Revision, HasSentinel: have.HasSentinel, Age: have.Age,
-		Len: want.Flows.Len(), NumForeign: have.NumForeign, flows: want.Flows, foreign: have.foreign,
+		Len: want.Flows.Len(), NumForeign: have.NumForeign, flows: want.Flows, foreign: have.foreign, others: have.others,
 	}
 	p := &Plan{after: after}
 	// What differs between the snapshots and the exceptions, both in order.
