@@ -211,6 +211,9 @@ func (c *connection) carryOut(ctx context.Context, want *Desired, r *Report) (*P
 			send = c.s.Load
 			c.d.known = nil
 		}
+		if p.Len() >= loadFrom {
+			c.pauseWatch(ctx) // else it tells us our own changes, one by one
+		}
 		start := time.Now()
 		err := send(ctx, p.Mods())
 		end := time.Now()

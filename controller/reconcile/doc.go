@@ -16,8 +16,14 @@
 // confirmed last, by revision, by age and on the same datapath, only the
 // difference since then is sent; else, and always where the outcome of a commit is
 // unknown, everything is read back. Flows that somebody else removed by hand
-// during the outage are found by the next audit only, as they are while the
-// connection lives.
+// during the outage are found by the next audit only.
+//
+// While the connection lives, a switch with a flow monitor tells what others do
+// to its flows: what touches ours leads to a read-back and a repair at once, or
+// after growing pauses where somebody does it again and again. Other switches are
+// read back at each audit. What was found is reported ([Drift]). While
+// thousands of flows are sent the monitor rests; what others change in that time
+// is found by the next read-back.
 //
 // Only flows that carry our cookie mark (flows.CookieMark) are ever changed or
 // removed. OpenFlow replaces a flow of the same table, priority and match
