@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -92,6 +94,11 @@ func (f *forwarding) rows(w io.Writer, title string, rows []impact.Row) {
 	if len(rows) == 0 || f.most == 0 {
 		return
 	}
+	// What is left out is what loses least.
+	rows = slices.Clone(rows)
+	slices.SortStableFunc(rows, func(a, b impact.Row) int {
+		return cmp.Or(cmp.Compare(b.Lost, a.Lost), cmp.Compare(b.Gained, a.Gained), cmp.Compare(b.Changed, a.Changed))
+	})
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	fmt.Fprintf(t, "\n%s\tTO\tLOST\tGAINED\tCHANGED\tPATH\tMAC\tTTL\tVSID\n", title)
 	for _, r := range rows[:min(len(rows), f.most)] {
