@@ -27,6 +27,7 @@ type traceOptions struct {
 	sport, dport          uint16
 	ttl                   uint8
 	srcMAC, dstMAC, srcCA string
+	size, mtu             int
 	timeout               time.Duration
 }
 
@@ -66,6 +67,8 @@ intended), 1 where it does not, 4 where hosts on its way do not answer.`,
 	f.Uint16Var(&o.sport, "sport", 40000, "source port, of tcp and udp")
 	f.Uint16Var(&o.dport, "dport", 80, "destination port, of tcp and udp")
 	f.Uint8Var(&o.ttl, "ttl", 64, "TTL as the VM sends it")
+	f.IntVar(&o.size, "size", 0, "size of the IP packet in octets: says whether it fits through the underlay (0: it does)")
+	f.IntVar(&o.mtu, "underlay-mtu", 1500, "with --size: the MTU of the underlay, in octets")
 	f.StringVar(&o.srcMAC, "src-mac", "", "source MAC, if not that of the VM's record")
 	f.StringVar(&o.srcCA, "src-ca", "", "source address, if not that of the VM's record")
 	f.StringVar(&o.dstMAC, "dst-mac", "", "destination MAC, if not what ARP would have told the VM")
@@ -79,6 +82,9 @@ intended), 1 where it does not, 4 where hosts on its way do not answer.`,
 func runTrace(cmd *cobra.Command, o *traceOptions, src, dst string) error {
 	if err := oneOf("output", o.output, "text", "json"); err != nil {
 		return err
+	}
+	if o.size < 0 || o.size > 65535 || o.mtu < 1 {
+		return usagef("--size is %d, --underlay-mtu %d: want octets, up to 65535", o.size, o.mtu)
 	}
 	if err := oneOf("proto", o.proto, "icmp", "tcp", "udp", "arp"); err != nil {
 		return err
@@ -129,6 +135,7 @@ func runTrace(cmd *cobra.Command, o *traceOptions, src, dst string) error {
 		tr.Notes = append(tr.Notes, tracer.Remarks(to)...)
 	}
 	tr.Notes = append(tr.Notes, tracer.Underlay(tr)...)
+	tr.Fit(o.size, o.mtu)
 	if tracer != desired {
 		tr.Notes = append(tr.Notes, explain.Differences(tr, desired.Send(host, port, frame), "live", "desired")...)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/explain"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovstest"
 )
@@ -187,6 +188,9 @@ func TestTraceLive(t *testing.T) {
 	n.says(0, append(web, "--live"), "flows     live", "on the wire   NVGRE 10.99.0.1 > 10.99.0.2 key 0x138900 (VSID 5001, FlowID 0)", "intended  yes")
 	n.says(0, append(web, "--ofproto"), "datapath  h1: the same flows", "datapath  h2: the same flows")
 
+	n.says(0, append(web, "--size", "1458"), "intended  yes")
+	n.says(1, append(web, "--size", "1459"), "lost on the way out of h1: an IP packet of 1459 octets is one of 1501", "the VM wants an MTU of 1458")
+
 	n.flows("h1", "add-flow", "br-int", "table=20,priority=60000,ip,actions=drop")
 	n.says(1, append(web, "--live"), "dropped at h1/ca by a flow that is not ours: ca 60000: ip -> drop", "intended  delivered to VM blue/web2",
 		"note      at h1: live: ca 60000: ip -> drop [foreign]; desired: ca 100: ", "policy.yaml:14")
@@ -214,11 +218,16 @@ func TestTraceLive(t *testing.T) {
 		t.Errorf("code %d, %v\n%s", code, err, out)
 	}
 
+	// A provider address that the host does not have any more.
+	n.flows("h2", "add-flow", "br-int", "cookie=0,table=40,priority=60000,dl_dst=02:b0:00:00:01:12,actions=output:web2")
+	n.says(0, append(web, "--live"), "verdict   delivered")
+	n.vsctl("h2", "set", "open_vswitch", ".", "external_ids:nvgre-encap-ip=10.99.0.7")
+	n.says(1, append(web, "--live"), "lost in the underlay: host h2 does not have provider address 10.99.0.2 any more", "the host itself says it has 10.99.0.7")
+
 	// A VM on the wrong host, one with another MAC, and an address that the host
 	// does not have.
 	n.vsctl("h2", "del-port", "web2")
 	n.vsctl("h1", "add-port", "br-int", "web2", "--", "set", "interface", "web2", "type=dummy", "external_ids:iface-id=web2", "external_ids:attached-mac=02:00:00:00:00:99")
-	n.vsctl("h2", "set", "open_vswitch", ".", "external_ids:nvgre-encap-ip=10.99.0.7")
 	n.says(0, web, "dropped at h2/tunnel-source", "intended  yes, with the policy and the ports as they are", "note      the record of VM blue/web2 10.0.1.12 says host h2, and its port (iface-id web2) is on h1",
 		"says MAC 02:b0:00:00:01:12, and its port on h1 says 02:00:00:00:00:99", "host h2 has provider address 10.99.0.2, and the host itself says it has 10.99.0.7")
 
@@ -226,4 +235,20 @@ func TestTraceLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.says(codeUnreachable, append(web, "--live"), "undecided at h2: host h2 is not known")
+}
+
+// What the underlay's bridge does is no difference.
+func TestCompareOfproto(t *testing.T) {
+	h := &explain.Hop{Steps: []explain.Step{{ID: 0, Priority: 100, Cookie: "0x4e56000000000001"}}}
+	const text = "bridge(\"br-int\")\n----\n 0. in_port=1, priority 100, cookie 0x4e56000000000001\n\nbridge(\"br-phy\")\n----\n 0. priority 0\n    NORMAL\n\nDatapath actions: 3\n"
+	if actions, diff := compareOfproto(h, text); actions != "3" || diff != "" {
+		t.Errorf("%q, %q", actions, diff)
+	}
+	if _, diff := compareOfproto(h, strings.Replace(text, "priority 100", "priority 90", 1)); !strings.Contains(diff, "priority 90") {
+		t.Errorf("%q", diff)
+	}
+	h.Sent = []explain.Sent{{Wire: &explain.Wire{}}}
+	if _, diff := compareOfproto(h, strings.Replace(text, "actions: 3", "actions: drop", 1)); !strings.Contains(diff, "nothing is sent") {
+		t.Errorf("%q", diff)
+	}
 }

@@ -86,6 +86,7 @@ func (n *network) askDatapaths(ctx context.Context, tr *explain.Trace) (all []da
 
 var (
 	ofprotoStep    = regexp.MustCompile(`(?m)^ *(\d+)\. (?:.*, )?priority (\d+)(?:, cookie (0x[0-9a-f]+))?$`)
+	ofprotoBridge  = regexp.MustCompile(`(?m)^bridge\("(.*)"\)$`)
 	ofprotoActions = regexp.MustCompile(`(?m)^Datapath actions: (.*)$`)
 )
 
@@ -94,6 +95,11 @@ var (
 func compareOfproto(h *explain.Hop, text string) (actions, difference string) {
 	if m := ofprotoActions.FindStringSubmatch(text); m != nil {
 		actions = m[1]
+	}
+	// A tunnel of the userspace datapath goes on through the underlay's bridge,
+	// whose flows are not ours to compare.
+	if at := ofprotoBridge.FindAllStringIndex(text, 2); len(at) == 2 {
+		text = text[:at[1][0]]
 	}
 	found := ofprotoStep.FindAllStringSubmatch(text, -1)
 	for i := range max(len(found), len(h.Steps)) {
@@ -112,7 +118,13 @@ func compareOfproto(h *explain.Hop, text string) (actions, difference string) {
 			return actions, fmt.Sprintf("Open vSwitch met %s, the trace %s", theirs, ours)
 		}
 	}
-	return actions, ""
+	if actions == "drop" && len(h.Sent) > 0 {
+		difference = "the same flows, but nothing is sent"
+		if w := h.Sent[0].Wire; w != nil {
+			difference += fmt.Sprintf(": is there a route to %s, and does it answer ARP? (Ask again: the first packet only asks for it.)", w.Dst)
+		}
+	}
+	return actions, difference
 }
 
 // ofprotoTrace asks the ovs-vswitchd of a hop's host.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
@@ -55,7 +56,8 @@ func (t *Tracer) Remarks(r *tenant.LookupRecord) (notes []string) {
 }
 
 // Underlay says which hosts on a trace's way have other provider addresses than
-// the policy says.
+// the policy says. A packet that would be delivered only by way of such an address
+// is lost.
 func (t *Tracer) Underlay(tr *Trace) (notes []string) {
 	seen := map[string]bool{}
 	for i := range tr.Hops {
@@ -68,11 +70,24 @@ func (t *Tracer) Underlay(tr *Trace) (notes []string) {
 		ph, _ := t.policy.Host(name)
 		for _, a := range ph.ProviderAddresses {
 			if !slices.ContainsFunc(h.PAs, func(b tenant.PA) bool { return a.PA.Addr() == b.Addr() }) {
-				notes = append(notes, fmt.Sprintf("the policy says that host %s has provider address %s, and the host itself says it has %s (nvgre-encap-ip): packets to the former are lost", name, a.PA, join(h.PAs)))
+				notes = append(notes, fmt.Sprintf("the policy says that host %s has provider address %s, and the host itself says it has %s (nvgre-encap-ip)", name, a.PA, join(h.PAs)))
+				if tr.Hops[i].Input.Outer.Dst == a.PA.Addr() {
+					tr.misled(name, a.PA)
+				}
 			}
 		}
 	}
 	return notes
+}
+
+// misled says that packets to a provider address come to nobody.
+func (tr *Trace) misled(host string, pa tenant.PA) {
+	for i := range tr.Outcomes {
+		if o := &tr.Outcomes[i]; o.Kind == Delivered {
+			*o = Outcome{Kind: Lost, Host: host, Text: fmt.Sprintf("lost in the underlay: host %s does not have provider address %s any more", host, pa)}
+			tr.AsIntended = false
+		}
+	}
 }
 
 func join[T fmt.Stringer](all []T) string {
@@ -81,6 +96,37 @@ func join[T fmt.Stringer](all []T) string {
 		texts[i] = all[i].String()
 	}
 	return strings.Join(texts, ", ")
+}
+
+// Octets that NVGRE puts around an IP packet within the IP packet of the underlay:
+// the inner Ethernet header, GRE with its key, and the outer IPv4 or IPv6 header
+// (RFC 7637 section 3.2).
+const overhead4, overhead6 = 14 + 8 + 20, 14 + 8 + 40
+
+// Fit makes an IP packet of so many octets lost where it does not fit through an
+// underlay of that MTU. Switches drop such packets without a flow and a counter.
+// A size of 0 fits.
+func (tr *Trace) Fit(size, mtu int) {
+	if tr.Frame.Type != packet.TypeIPv4 {
+		return
+	}
+	for i := range tr.Hops {
+		for _, s := range tr.Hops[i].Sent {
+			if s.Wire == nil {
+				continue
+			}
+			overhead := overhead4
+			if s.Wire.Dst.Is6() {
+				overhead = overhead6
+			}
+			if size+overhead > mtu && size > 0 {
+				tr.Outcomes = []Outcome{{Kind: Lost, Host: tr.Hops[i].Host, Text: fmt.Sprintf(
+					"lost on the way out of %s: an IP packet of %d octets is one of %d in the underlay, whose MTU is %d: the VM wants an MTU of %d", tr.Hops[i].Host, size, size+overhead, mtu, mtu-overhead)}}
+				tr.AsIntended = false
+				return
+			}
+		}
+	}
 }
 
 // Differences says where two traces of one packet part, in the order of the
