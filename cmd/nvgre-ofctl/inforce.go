@@ -76,8 +76,7 @@ func withoutPlaces(p *tenant.Policy) (*tenant.Policy, error) {
 		}
 		changes = append(changes, tenant.Put(o))
 	}
-	empty, _ := tenant.New(tenant.Spec{}, p.Revision())
-	q, problems := empty.Apply(changes, p.Revision())
+	q, problems := tenant.Empty().Apply(changes, p.Revision())
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("the policy in force cannot be read: %v", problems[0])
 	}
