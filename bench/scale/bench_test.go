@@ -20,6 +20,7 @@ var (
 	perHost  = flag.Int("per-host", 20, "routing domains of a host")
 	rate     = flag.Int("rate", 5000, "changes of records a second")
 	seconds  = flag.Int("seconds", 60, "how long they come")
+	svg      = flag.String("svg", "", "a file for the plot of BenchmarkBlocks")
 	profiles = flag.String("profiles", "", "a directory for profiles of the controller")
 )
 
@@ -93,9 +94,6 @@ func BenchmarkDaemon(b *testing.B) {
 
 		w.proc.End()
 		time.Sleep(100 * time.Millisecond)
-		w.mu.Lock()
-		clear(w.synced)
-		w.mu.Unlock()
 		w.sentinels.Store(0)
 		w.others.Store(0)
 		began = time.Now()
@@ -163,9 +161,12 @@ func (w *world) churn(b *testing.B) {
 					n := k*batch + i
 					changes[i] = w.changed(order[n], 1 + n / *records)
 				}
-				if _, err := w.api.Apply(ctx, changes, client.ApplyOptions{}); err != nil {
+				applied, err := w.api.Apply(ctx, changes, client.ApplyOptions{})
+				if err != nil {
 					b.Error(err)
+					continue
 				}
+				w.reach(applied.Revision)
 			}
 		})
 	}

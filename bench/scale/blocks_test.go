@@ -19,6 +19,7 @@ import (
 // does: open the store, load the policy, compile every routing domain once and
 // put the hosts' sets together; and then one record's change in the engine.
 func BenchmarkBlocks(b *testing.B) {
+	var points []point
 	for _, p := range []fleet.Plan{
 		{Hosts: 1000, Records: 20_000, Domains: 2000, DomainsPerHost: 20},
 		{Hosts: 1000, Records: 100_000, Domains: 2000, DomainsPerHost: 20},
@@ -38,14 +39,17 @@ func BenchmarkBlocks(b *testing.B) {
 			}
 			for b.Loop() {
 				runtime.GC()
-				blocks(b, dir, layout)
+				points = append(points, blocks(b, dir, layout))
 			}
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+	if *svg != "" && !b.Failed() {
+		plot(b, *svg, points)
+	}
 }
 
-func blocks(b *testing.B, dir string, layout *fleet.Layout) {
+func blocks(b *testing.B, dir string, layout *fleet.Layout) point {
 	p := layout.Plan()
 	began := time.Now()
 	s, err := store.Open(b.Context(), store.Config{Embedded: &store.Embedded{Dir: dir, UnsafeNoSync: true}})
@@ -118,4 +122,5 @@ func blocks(b *testing.B, dir string, layout *fleet.Layout) {
 		took += time.Since(start)
 	}
 	b.ReportMetric(float64(took.Microseconds())/changes, "µs-change")
+	return point{p.Hosts, p.Records, (loaded - opened).Seconds(), (all - loaded).Seconds(), float64(took.Microseconds()) / changes, mib(m.HeapAlloc)}
 }

@@ -41,7 +41,7 @@ type world struct {
 	watching          atomic.Bool
 	mu                sync.Mutex
 	seen              []sighting
-	synced            map[int]bool // hosts whose sentinel was written
+	revision          uint64 // of the latest apply
 }
 
 // sighting is a change of a record's flows on a host.
@@ -89,7 +89,7 @@ func seed(tb testing.TB, dir string, p *tenant.Policy) {
 // newWorld starts a fleet and fills a store. There is no controller yet.
 func newWorld(tb testing.TB, p fleet.Plan) *world {
 	tb.Helper()
-	w := &world{tb: tb, dir: rig.TempDir(tb), policy: policyOf(tb, p), synced: make(map[int]bool)}
+	w := &world{tb: tb, dir: rig.TempDir(tb), policy: policyOf(tb, p)}
 	seed(tb, filepath.Join(w.dir, "store"), w.policy)
 	var err error
 	w.fleet, err = fleet.Start(context.Background(), fleet.Options{Dir: w.dir, Plan: p, Attach: 1, Observe: w.observe})
@@ -105,9 +105,6 @@ func newWorld(tb testing.TB, p fleet.Plan) *world {
 func (w *world) observe(host int, m ofswitch.Mod) {
 	if m.Table == sentinelTable {
 		w.sentinels.Add(1)
-		w.mu.Lock()
-		w.synced[host] = true
-		w.mu.Unlock()
 		return
 	}
 	w.others.Add(1)
@@ -146,14 +143,24 @@ func (w *world) start() {
 
 func (w *world) admin() string { return filepath.Join(w.dir, "admin.sock") }
 
-// await waits until the controller says that it is ready and every host is in
-// sync.
+// reach notes the revision of an apply.
+func (w *world) reach(revision uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.revision = max(w.revision, revision)
+}
+
+// await waits until the controller says that it is ready, has the latest policy,
+// and that every host is in sync.
 func (w *world) await(limit time.Duration) {
 	w.tb.Helper()
 	ctx := rig.Within(w.tb, limit)
 	for {
 		m, err := w.metrics(ctx)
-		if err == nil && m["nvgre_ready"] == 1 && m["nvgre_host_in_sync"] == float64(w.fleet.Len()) {
+		w.mu.Lock()
+		revision := float64(w.revision)
+		w.mu.Unlock()
+		if err == nil && m["nvgre_policy_revision"] >= revision && m["nvgre_ready"] == 1 && m["nvgre_host_in_sync"] == float64(w.fleet.Len()) {
 			return
 		}
 		select {
