@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"internal/unixsocket": {},
 	"tenant":              {"tenant", "internal/persist"},
 	"tenant/policyfile":   {"tenant", "internal"},
+	"tenant/hnv":          {"tenant", "internal"},
 	"flows/flow":          {},
 	"flows/impact":        {"tenant", "flows"},
 	"flows/verify":        {"tenant", "flows"},
@@ -68,6 +69,7 @@ var mayImport = map[string][]string{
 var standardOnly = map[string][]string{
 	"tenant":            {},
 	"tenant/policyfile": {"go.yaml.in/yaml/v3"},
+	"tenant/hnv":        {},
 	"flows":             {},
 	"flows/flow":        {},
 }
@@ -77,6 +79,7 @@ var forbidden = map[string][]string{
 	"flows":                {"os", "net", "time", "context", "net/http", "os/exec"},
 	"flows/flow":           {"os", "net", "time", "context"},
 	"tenant":               {"os", "net", "time", "context"},
+	"tenant/hnv":           {"os", "net", "time", "context"},
 	"controller/reconcile": {"net", "os"},
 	"controller/calc":      {"os", "net", "time", "context"},
 	"flows/impact":         {"os", "net", "time", "context"},

@@ -46,6 +46,7 @@ which need no switch; "nvgre-ofctl testbed" builds a network to try it on.`,
 	root.AddCommand(
 		controllerCmd(version), validateCmd(), compileCmd(), dumpFlowsCmd(), verifyCmd(), traceCmd(), explainCmd(), dropsCmd(), statusCmd(), schemaCmd(), versionCmd(version),
 		applyCmd(), deleteCmd(), diffCmd(), getCmd(), historyCmd(), rollbackCmd(), waitCmd(), watchCmd(),
+		importCmd(), exportCmd(),
 		testbedcmd.New(),
 		&cobra.Command{Use: "exit-codes", Short: "The exit codes of all commands", Long: exitCodesText()},
 	)
