@@ -30,7 +30,6 @@ type subnet struct {
 	tenant.SubnetSpec
 	own  map[netip.Prefix]netip.Addr // gateways that differ from the rule
 	macs map[tenant.MAC]bool
-	vms  int
 }
 
 type gateway struct {

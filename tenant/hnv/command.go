@@ -133,7 +133,7 @@ func (e *evaluator) foreign(c *command, name string) []any {
 	case name == "invoke-expression" || name == "iex" || name == "start-job":
 		kind = Lost
 	}
-	e.note(kind, int(c.at), "%s%s", strings.TrimPrefix(name, ". "), what)
+	e.note(kind, int(c.at), "%s%s", cmp.Or(strings.TrimPrefix(name, ". "), "a command without a name"), what)
 	return []any{unknownf("the output of %s", strings.TrimPrefix(name, ". "))}
 }
 

@@ -53,7 +53,8 @@ func operate(op string, l, r any) any {
 	case "..":
 		a, ok := asNumber(l)
 		b, ok2 := asNumber(r)
-		if !ok || !ok2 || max(a-b, b-a) > maxList {
+		const far = 1 << 60
+		if !ok || !ok2 || max(a, -a, b, -b) > far || max(a-b, b-a) > maxList {
 			return unknownf("a range of no, or too many, numbers")
 		}
 		var out []any
