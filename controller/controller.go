@@ -77,6 +77,8 @@ type Controller struct {
 	// the fencing generation.
 	owned      map[string]*ha.Tenure
 	generation uint64
+	ending     map[string]chan struct{} // hosts let go that the group has not asked for yet
+	strides    strides
 	boardRead  bool           // what other controllers see is known
 	stopping   sync.WaitGroup // hosts that come to their end
 }

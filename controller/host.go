@@ -36,6 +36,9 @@ type host struct {
 	ended  sync.WaitGroup
 
 	again chan struct{} // capacity 1: configuration or marks have changed
+	// mayWrite, if not nil, tells whether this daemon may write to the host now:
+	// no role fences the database, as it does the switch.
+	mayWrite func() bool
 
 	mu        sync.Mutex
 	config    *ovsdb.Config     // wanted; nil: not known yet
@@ -58,6 +61,7 @@ type host struct {
 	tenure    *ha.Tenure      // nil where hosts are not shared out
 	placed    bool            // what is attached was known when this daemon got the host
 	published []string        // iface-ids that the board was told
+	reach     reach           // what of the store that is, at least
 	confirmed uint64          // the revision that the switch has confirmed
 	refused   map[string]bool // VMs, as routing domain/VM, whose flows it refuses; "" for all
 }
@@ -86,7 +90,7 @@ func startHost(ctx context.Context, name string, addr address, tlsConf *tls.Conf
 		name: name, addr: addr, log: log, end: end,
 		db:     ovsdb.NewHost(name, addr.ovsdb, tlsConf, log, ovsdb.WithBridge(bridge), ovsdb.WithSchemas(schemas)),
 		driver: reconcile.NewDriver(o),
-		again:  make(chan struct{}, 1), connError: errors.New("not connected yet"),
+		again:  make(chan struct{}, 1), mayWrite: o.MayWrite, connError: errors.New("not connected yet"),
 		installed: make(map[installedKey]bool),
 	}
 	h.ended.Go(func() { _ = h.db.Run(ctx) }) // it ends with ctx only
@@ -142,23 +146,28 @@ func (h *host) lookAfter(ctx context.Context, news *inbox) {
 		h.mu.Lock()
 		config, marks := h.config, h.marks
 		h.mu.Unlock()
-		failed := false
+		failed, frozen := false, false
 		if s.Connected && config != nil && config != done.config {
-			err := h.db.Ensure(ctx, *config)
+			err := h.guard(ctx, func(ctx context.Context) error { return h.db.Ensure(ctx, *config) })
+			frozen = errors.Is(err, errFrozen)
 			h.noteEnsure(ctx, err)
 			if failed = err != nil; !failed {
 				done.config = config
 			}
 		}
 		if s.Connected && !failed && !maps.Equal(marks, done.marks) {
-			if err := h.db.MarkInstalled(ctx, marks); err == nil {
+			err := h.guard(ctx, func(ctx context.Context) error { return h.db.MarkInstalled(ctx, marks) })
+			frozen = errors.Is(err, errFrozen)
+			if failed = err != nil; !failed {
 				done.marks = marks
-			} else if failed = true; ctx.Err() == nil {
+			} else if ctx.Err() == nil && !frozen {
 				h.log.Warn("writing nvgre-installed failed", "error", err)
 			}
 		}
 		news.put(h.name, dirtDatabase)
-		if failed {
+		if frozen {
+			retry.Reset(thawPoll)
+		} else if failed {
 			retry.Reset(pause)
 			pause = min(2*pause, lastEnsure)
 		} else {
@@ -174,8 +183,50 @@ func (h *host) lookAfter(ctx context.Context, news *inbox) {
 	}
 }
 
+// thawPoll is how often it is asked whether a host may be written to again.
+const thawPoll = 100 * time.Millisecond
+
+// errFrozen: the host may not be written to now, since another controller may
+// have it.
+var errFrozen = errors.New("changes are frozen: the lease is not certain")
+
+// guard calls write, which changes the host's database, if that is allowed, and
+// ends it when it is no longer.
+func (h *host) guard(ctx context.Context, write func(context.Context) error) error {
+	if h.mayWrite == nil {
+		return write(ctx)
+	}
+	if !h.mayWrite() {
+		return errFrozen
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		tick := time.NewTicker(thawPoll / 2)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if !h.mayWrite() {
+					cancel()
+				}
+			}
+		}
+	})
+	err := write(ctx)
+	ended := ctx.Err() != nil
+	cancel()
+	watch.Wait()
+	if err != nil && ended && !h.mayWrite() {
+		return errFrozen
+	}
+	return err
+}
+
 func (h *host) noteEnsure(ctx context.Context, err error) {
-	if ctx.Err() != nil || errors.Is(err, ovsdb.ErrNotConnected) {
+	if ctx.Err() != nil || errors.Is(err, ovsdb.ErrNotConnected) || errors.Is(err, errFrozen) {
 		return // an outage shows as such
 	}
 	h.mu.Lock()

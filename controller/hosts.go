@@ -74,17 +74,31 @@ func (c *Controller) takeClaim(ctx context.Context, cl claim) {
 	defer c.mu.Unlock()
 	if cl.tenure != nil {
 		c.owned[cl.host] = cl.tenure
-		if c.policy != nil {
-			c.chooseHosts(ctx)
+		if a, ok := c.reachable[cl.host]; ok {
+			c.drive(ctx, cl.host, a, cl.tenure)
 		}
 		return
 	}
 	delete(c.owned, cl.host)
-	if c.hosts[cl.host] != nil {
+	switch end := c.ending[cl.host]; {
+	case c.hosts[cl.host] != nil:
 		c.letGo(cl.host, cl.done)
 		c.elsewhere(cl.host)
-	} else if cl.done != nil {
+	case end != nil && cl.done != nil:
+		// It has left the policy, or got another address, and comes to its end.
+		c.stopping.Go(func() { <-end; cl.done() })
+	case cl.done != nil:
 		cl.done()
+	}
+	delete(c.ending, cl.host)
+}
+
+// drive begins to drive a host. c.mu is held.
+func (c *Controller) drive(ctx context.Context, name string, a address, t *ha.Tenure) {
+	if c.hosts[name] == nil {
+		h := c.newHost(ctx, name, a, t)
+		c.hosts[name] = h
+		h.setConfig(c.hostConfig(h))
 	}
 }
 
@@ -94,9 +108,14 @@ func (c *Controller) letGo(name string, done func()) {
 	h := c.hosts[name]
 	c.log.Info("host no longer driven", "host", name)
 	delete(c.hosts, name)
-	c.waits.forget(h)
+	c.waits.forget(h, c.owned != nil)
+	end := make(chan struct{})
+	if c.owned != nil {
+		c.ending[name] = end
+	}
 	c.stopping.Go(func() {
 		h.stop()
+		close(end)
 		if done != nil {
 			done()
 		}
@@ -122,6 +141,7 @@ func (c *Controller) chooseHosts(ctx context.Context) {
 			problems = append(problems, fmt.Sprintf("host %s is in the settings and not in the policy: it is left alone", h.Name))
 		}
 	}
+	before := c.reachable
 	c.problems, c.reachable = problems, wanted
 	for _, p := range problems {
 		c.log.Warn("policy and settings", "problem", p)
@@ -130,7 +150,12 @@ func (c *Controller) chooseHosts(ctx context.Context) {
 		if a, ok := wanted[name]; !ok || a != h.addr {
 			c.letGo(name, nil)
 			c.engine.RemoveHost(name)
-			if !ok && c.board != nil {
+		}
+	}
+	for name := range before {
+		if _, ok := wanted[name]; !ok {
+			c.engine.RemoveHost(name) // whoever has driven it
+			if c.board != nil {
 				c.board.Forget(name)
 			}
 		}
@@ -144,11 +169,7 @@ func (c *Controller) chooseHosts(ctx context.Context) {
 			c.elsewhere(name)
 			continue
 		}
-		if c.hosts[name] == nil {
-			h := c.newHost(ctx, name, a, t)
-			c.hosts[name] = h
-			h.setConfig(c.hostConfig(h))
-		}
+		c.drive(ctx, name, a, t)
 	}
 }
 

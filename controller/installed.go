@@ -23,6 +23,7 @@ type wait struct {
 	domain tenant.RDID
 	owner  string           // of its record's flows: routing domain and VM
 	left   map[*host]uint64 // revisions that hosts have yet to confirm
+	need   reach            // of hosts that others drive; its Board is found later
 }
 
 // waits are the attachments that are not installed yet. Once installed, one
@@ -31,6 +32,7 @@ type wait struct {
 type waits struct {
 	of   map[*host]map[installedKey]*wait // by the attachment's host
 	on   map[*host]map[*wait]bool         // by the hosts that have yet to confirm
+	far  map[*wait]bool                   // hosts of other controllers have yet to confirm
 	ripe map[*wait]bool                   // confirmed everywhere
 	poke map[*host]bool                   // hosts whose marks are to be written
 }
@@ -38,7 +40,7 @@ type waits struct {
 func newWaits() *waits {
 	return &waits{
 		of: make(map[*host]map[installedKey]*wait), on: make(map[*host]map[*wait]bool),
-		ripe: make(map[*wait]bool), poke: make(map[*host]bool),
+		far: make(map[*wait]bool), ripe: make(map[*wait]bool), poke: make(map[*host]bool),
 	}
 }
 
@@ -53,13 +55,19 @@ func (w *waits) add(x *wait) {
 		}
 		w.on[h][x] = true
 	}
-	if len(x.left) == 0 {
+	w.look(x)
+}
+
+// look notes that a wait may be over.
+func (w *waits) look(x *wait) {
+	if len(x.left) == 0 && !w.far[x] {
 		w.ripe[x] = true
 	}
 }
 
 func (w *waits) remove(x *wait) {
 	delete(w.of[x.host], x.key)
+	delete(w.far, x)
 	delete(w.ripe, x)
 	for h := range x.left {
 		delete(w.on[h], x)
@@ -73,17 +81,21 @@ func (w *waits) confirmed(h *host, revision uint64) {
 		if x.left[h] <= revision {
 			delete(x.left, h)
 			delete(w.on[h], x)
-			if len(x.left) == 0 {
-				w.ripe[x] = true
-			}
+			w.look(x)
 		}
 	}
 }
 
-// forget takes a host out that is no longer driven.
-func (w *waits) forget(h *host) {
+// forget takes a host out that is no longer driven. Where another controller
+// drives it from now on, what waits for it waits for that one.
+func (w *waits) forget(h *host, elsewhere bool) {
 	for _, x := range w.of[h] {
 		w.remove(x)
+	}
+	if elsewhere {
+		for x := range w.on[h] {
+			w.far[x] = true
+		}
 	}
 	w.confirmed(h, ^uint64(0))
 	delete(w.of, h)
@@ -135,6 +147,10 @@ func (c *Controller) await(h *host, k installedKey, r *tenant.LookupRecord) {
 		if o := c.hosts[name]; o != nil && o.desired != nil && o.confirmed < o.desired.Revision {
 			x.left[o] = o.desired.Revision
 		}
+	}
+	x.need.Policy = c.policy.Revision()
+	if c.shared() {
+		c.waits.far[x] = true
 	}
 	c.waits.add(x)
 }
@@ -205,7 +221,7 @@ func (c *Controller) marks(h *host) map[string]string {
 		case a.Installed == "":
 		case c.waits.of[h][k] == nil:
 			marks[a.Interface] = "" // no record, another host's, or no port
-		case len(c.waits.of[h][k].left) == 0:
+		case len(c.waits.of[h][k].left) == 0 && !c.waits.far[c.waits.of[h][k]]:
 			marks[a.Interface] = "" // from another daemon's time, and found wrong
 		}
 	}

@@ -91,27 +91,15 @@ func (c *Controller) turn(ctx context.Context) {
 	for _, h := range changed {
 		c.examine(h)
 	}
+	c.checkFar()
 	c.waits.settle(c)
+	c.tellProgress()
 }
 
 // takeClaims notes which hosts may be driven from now on, and which no longer.
-// Hosts are chosen once, however many have come.
 func (c *Controller) takeClaims(ctx context.Context, claims []claim) {
-	gained := false
 	for _, cl := range claims {
-		if cl.tenure == nil {
-			c.takeClaim(ctx, cl)
-			continue
-		}
-		c.mu.Lock()
-		c.owned[cl.host] = cl.tenure
-		c.mu.Unlock()
-		gained = true
-	}
-	if gained && c.policy != nil {
-		c.mu.Lock()
-		c.chooseHosts(ctx)
-		c.mu.Unlock()
+		c.takeClaim(ctx, cl)
 	}
 }
 
@@ -183,6 +171,7 @@ func (c *Controller) converge(ctx context.Context) []*host {
 	again := c.keeps != unseen
 	c.keeps = unseen
 	if len(updates) == 0 && !again || ctx.Err() != nil {
+		c.strides.compiled(c.policy.Revision(), 0)
 		return nil
 	}
 	if len(updates) > 0 {
@@ -195,6 +184,7 @@ func (c *Controller) converge(ctx context.Context) []*host {
 	}
 	c.used = revision
 	c.pace.spend(len(updates), start)
+	c.strides.compiled(c.policy.Revision(), revision)
 
 	var changed []*host
 	for i := range updates {

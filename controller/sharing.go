@@ -45,6 +45,8 @@ func (c *Controller) watchBoard(ctx context.Context) error {
 			return nil
 		case <-c.board.AttachmentsChanged():
 			c.inbox.putBoard()
+		case <-c.board.ProgressChanged():
+			c.inbox.ring()
 		}
 	}
 }
@@ -57,6 +59,7 @@ func (c *Controller) readBoard() {
 	default:
 		return
 	}
+	c.strides.board = c.board.Seen() // before the changes are taken
 	for _, name := range c.board.TakeChanged() {
 		if h := c.hosts[name]; h == nil || !h.seen {
 			c.elsewhere(name)
@@ -71,6 +74,10 @@ func (c *Controller) elsewhere(name string) {
 		return
 	}
 	list := c.board.AttachmentsOf(name)
+	if _, ok := c.reachable[name]; !ok && len(list) == 0 {
+		c.engine.RemoveHost(name)
+		return
+	}
 	in := calc.Input{Elsewhere: true, Attachments: make([]flows.Attachment, len(list))}
 	for i, a := range list {
 		in.Attachments[i].IfaceID = a.InterfaceID

@@ -38,7 +38,7 @@ func (c *Controller) openSource(ctx context.Context, run func(func(context.Conte
 		cl := s.Store.Cluster
 		cfg.Embedded = &store.Embedded{
 			Dir: s.Store.Directory, Name: s.Name, InitialCluster: cl.Peers, ListenPeer: cl.Listen, AdvertisePeer: cl.Advertised(s.Name),
-			ListenClient: cl.Client, Join: cl.Join, PeerCA: cl.TLS.CA, PeerCert: cl.TLS.Certificate, PeerKey: cl.TLS.PrivateKey,
+			ListenClient: cl.Client, Join: cl.Join, Heartbeat: cl.Election / 10, Election: cl.Election, PeerCA: cl.TLS.CA, PeerCert: cl.TLS.Certificate, PeerKey: cl.TLS.PrivateKey,
 		}
 		if cfg.Embedded.ListenPeer == "" {
 			cfg.Embedded.ListenPeer = cfg.Embedded.AdvertisePeer
@@ -63,10 +63,25 @@ func (c *Controller) openSource(ctx context.Context, run func(func(context.Conte
 	}
 	c.mu.Lock()
 	c.store, c.group, c.board, c.owned = st, group, ha.NewBoard(group), map[string]*ha.Tenure{}
+	c.ending = map[string]chan struct{}{}
 	c.mu.Unlock()
+	if s.Role != settings.Master {
+		c.log.Warn("role: equal claims no role: switches do not fence off a controller that was stopped and wakes; its lease alone does")
+	}
 	run(st.Run)
-	run(c.group.Run)
-	run(c.board.Run)
+	// The board outlives the group, whose drivers may still publish at their end.
+	left := make(chan struct{})
+	run(func(ctx context.Context) error {
+		defer close(left)
+		return c.group.Run(ctx)
+	})
+	run(func(ctx context.Context) error {
+		boardCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		stop := context.AfterFunc(ctx, func() { <-left; cancel() })
+		defer stop()
+		return c.board.Run(boardCtx)
+	})
 	run(c.watchBoard)
 	return &storeSource{st}, end, nil
 }

@@ -43,6 +43,8 @@ func (c *Controller) Status() *admin.Status {
 		s.Store = storeStatus(c.store.Status())
 	}
 	if c.group != nil {
+		self := c.group.Self()
+		s.Store.Frozen = self.Frozen || self.Member == "" && c.policy != nil
 		s.Elsewhere = c.drivenElsewhere()
 	}
 	s.Problems = append([]string{}, c.problems...)

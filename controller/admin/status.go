@@ -42,6 +42,7 @@ type Status struct {
 type Store struct {
 	Connected bool     `json:"connected"` // etcd answers, with a quorum
 	Error     string   `json:"error"`
+	Frozen    bool     `json:"frozen"`   // this controller's lease is not certain: it writes to no host
 	Revision  uint64   `json:"revision"` // the newest in etcd
 	Staging   string   `json:"staging"`  // who is at a large apply; "" for nobody
 	Size      int64    `json:"size"`     // of etcd's database in octets
@@ -195,6 +196,9 @@ func (s *Status) Judge() {
 		trouble("the store: %s", s.Policy.Error)
 	default:
 		trouble("the policy file is refused, the version before it stays in force: %s", s.Policy.Error)
+	}
+	if s.Store != nil && s.Store.Frozen {
+		trouble("etcd does not answer this controller: changes of its hosts are frozen, forwarding goes on")
 	}
 	for _, e := range s.Elsewhere {
 		if e.Controller == "" {

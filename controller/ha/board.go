@@ -57,12 +57,16 @@ type Board struct {
 
 	attachmentsChanged, statusesChanged chan struct{}
 	wakeAttachments, wakeStatus         chan struct{}
+	progressChanged, wakeProgress       chan struct{}
 
 	mu       sync.Mutex
 	placed   map[string]map[string]placed // by host and iface-id
 	lists    map[string][]Attachment      // made of placed when asked for
 	changed  map[string]bool
 	statuses map[string]Status
+	progress map[string][]byte // by member
+	seen     int64             // the mirror's revision of attachments
+	advance  []byte            // this controller's progress; nil: none yet
 
 	want     map[string]wantAttachments
 	dirty    map[string]bool
@@ -95,6 +99,7 @@ func NewBoard(g *Group) *Board {
 		group: g, synced: make(chan struct{}),
 		attachmentsChanged: make(chan struct{}, 1), statusesChanged: make(chan struct{}, 1),
 		wakeAttachments: make(chan struct{}, 1), wakeStatus: make(chan struct{}, 1),
+		progressChanged: make(chan struct{}, 1), wakeProgress: make(chan struct{}, 1), progress: make(map[string][]byte),
 		placed: make(map[string]map[string]placed), lists: make(map[string][]Attachment), changed: make(map[string]bool),
 		statuses: make(map[string]Status),
 		want:     make(map[string]wantAttachments), dirty: make(map[string]bool), forget: make(map[string]int),
@@ -107,6 +112,7 @@ func (b *Board) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { b.writeAttachments(ctx) })
 	wg.Go(func() { b.writeStatus(ctx) })
+	wg.Go(func() { b.writeProgress(ctx) })
 	mirror(ctx, b.group.cfg.Client, b.group.keys.board, b.group.cfg.Log, b.learn)
 	wg.Wait()
 	return nil
@@ -228,8 +234,10 @@ func (b *Board) Forget(host string) {
 func (b *Board) learn(bt batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	statuses := bt.reset
+	statuses, progress := bt.reset, bt.reset
 	if bt.reset {
+		b.seen = max(b.seen, bt.rev)
+		clear(b.progress)
 		there := make(map[string]bool, len(bt.entries))
 		for _, e := range bt.entries {
 			there[b.group.keys.board+e.key] = true
@@ -252,7 +260,15 @@ func (b *Board) learn(bt batch) {
 		}
 		switch kind {
 		case "attachments":
+			b.seen = max(b.seen, e.rev)
 			b.place(host, id, placed{e.rev, e.deleted}, true)
+		case "progress":
+			progress = true
+			if e.deleted {
+				delete(b.progress, host)
+			} else {
+				b.progress[host] = e.value
+			}
 		case "status":
 			if b.statuses[host].Revision > e.rev {
 				continue // a transaction of ours told us more
@@ -278,6 +294,9 @@ func (b *Board) learn(bt batch) {
 	}
 	if statuses {
 		notify(b.statusesChanged)
+	}
+	if progress {
+		notify(b.progressChanged)
 	}
 	if len(b.dirty) > 0 {
 		notify(b.wakeAttachments)

@@ -18,6 +18,7 @@
 //	group/owners/HOST            the member's name, under its lease
 //	board/attachments/HOST/ID    no lease: placement outlives a controller
 //	board/status/HOST            under the owner's lease
+//	board/progress/NAME          under the member's lease
 //
 // # Order of calls
 //

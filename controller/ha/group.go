@@ -88,13 +88,13 @@ type Owner struct {
 	Revision int64 // of etcd, of the claim
 }
 
-type keys struct{ group, members, owners, epoch, board, attachments, status string }
+type keys struct{ group, members, owners, epoch, board, attachments, status, progress string }
 
 func newKeys(prefix string) keys {
 	g := prefix + "group/"
 	return keys{
 		group: g, members: g + "members/", owners: g + "owners/", epoch: g + "epoch",
-		board: prefix + "board/", attachments: prefix + "board/attachments/", status: prefix + "board/status/",
+		board: prefix + "board/", attachments: prefix + "board/attachments/", status: prefix + "board/status/", progress: prefix + "board/progress/",
 	}
 }
 

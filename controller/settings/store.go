@@ -30,7 +30,10 @@ type Cluster struct {
 	Listen string // URL for the other members; "": that of Peers
 	Client string // URL for clients such as etcdctl; "": none
 	Join   bool   // the cluster is there already
-	TLS    TLS    // between the members
+	// Election is how long a member waits to hear of a leader before it stands
+	// for election; the leader is heard of ten times as often.
+	Election time.Duration
+	TLS      TLS // between the members
 }
 
 // API says where the API is served besides its socket.
@@ -55,8 +58,8 @@ func storeKeys() []Key {
 				s.Name = v
 				return nil
 			}},
-		{"lease", "duration, 1s to 1m", "2s",
-			"How long a controller that is not heard of keeps its hosts, in whole seconds. etcd grants no less than one and a half times its election timeout.",
+		{"lease", "duration, 1s to 1m", "1s",
+			"How long a controller that is not heard of keeps its hosts, in whole seconds. etcd grants no less than one and a half times its election timeout, which is 2s where an etcd outside has its own defaults.",
 			func(s *Settings, v, dir string) error {
 				err := duration(func(s *Settings) *time.Duration { return &s.Lease }, time.Second, time.Minute)(s, v, dir)
 				if err == nil && s.Lease%time.Second != 0 {
@@ -140,6 +143,10 @@ func storeKeys() []Key {
 		{"store.cluster.join", "true or false", "false",
 			"Whether this member was added to a cluster that is there already (etcdctl member add).",
 			boolean(func(s *Settings) *bool { return &s.Store.Cluster.Join })},
+		{"store.cluster.election", "duration, 50ms to 50s", "150ms",
+			"How long the members wait to hear of etcd's leader before they elect another, ten times the leader's heartbeat. " +
+				"More where they are far apart, at least ten round trips, or their machines busy; less makes the hosts of a controller that was the leader move sooner.",
+			duration(func(s *Settings) *time.Duration { return &s.Store.Cluster.Election }, 50*time.Millisecond, 50*time.Second)},
 		{"store.cluster.tls.ca", "path", "",
 			"The certificate of the authority that signed the members' certificates (PEM), for https peers. It goes with the two below.",
 			path(func(s *Settings) *string { return &s.Store.Cluster.TLS.CA })},

@@ -30,6 +30,9 @@ func (s *Store) Apply(ctx context.Context, changes []tenant.Change, opts ApplyOp
 			return Applied{}, err
 		}
 	}
+	if err := s.answers(ctx); err != nil {
+		return Applied{}, err
+	}
 	r := &request{ctx: ctx, changes: changes, opts: opts, done: make(chan struct{}), token: newToken()}
 	select {
 	case s.queue <- r:
@@ -80,6 +83,28 @@ func (s *Store) busy() error {
 		return nil
 	}
 	return fmt.Errorf("%w (by %s, since %s): try again when it has ended", ErrBusy, orUnknown(s.staging.note.Author), s.staging.note.Started.Format(time.RFC3339))
+}
+
+// outageWait is how long an apply waits for etcd where it is known not to answer.
+const outageWait = time.Second
+
+// answers returns an error where etcd has not answered for some time: an apply
+// would learn that after many seconds only, and not know whether it was done.
+func (s *Store) answers(ctx context.Context) error {
+	for end := time.Now().Add(outageWait); ; {
+		s.mu.Lock()
+		ok, err := s.health.connected, s.health.err
+		s.mu.Unlock()
+		if ok {
+			return nil
+		}
+		if time.Now().After(end) {
+			return s.unavailable(fmt.Errorf("etcd does not answer, nothing was changed: %w", err))
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 func (s *Store) loadedYet(ctx context.Context) error {

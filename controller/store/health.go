@@ -132,7 +132,7 @@ func (s *Store) probe(ctx context.Context) error {
 				default:
 				}
 			}
-			if time.Since(asked) > 30*time.Second && s.probeMembers(ctx) {
+			if time.Since(asked) > 5*time.Second && s.probeMembers(ctx) {
 				asked = time.Now()
 			}
 		}

@@ -12,6 +12,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 // Store is tenant policy in etcd, followed by [Store.Run]. Its methods may be
@@ -67,9 +69,14 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 	if c.Embedded != nil {
 		s.member, s.client, err = startMember(c, s.died)
 	} else {
+		// A way back to etcd within a second: gRPC's own pauses grow to two minutes.
+		again := grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
+			MinConnectTimeout: time.Second,
+		})
 		s.client, err = clientv3.New(clientv3.Config{Endpoints: c.Endpoints, TLS: c.TLS, Username: c.Username, Password: c.Password,
-			DialTimeout: c.DialTimeout, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
-			Logger: etcdLog(c.Log, s.died)})
+			DialTimeout: c.DialTimeout, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
+			DialOptions: []grpc.DialOption{again}, Logger: etcdLog(c.Log, s.died)})
 		if err != nil {
 			err = fmt.Errorf("store: etcd at %v: %w", c.Endpoints, err)
 		}

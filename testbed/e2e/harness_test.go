@@ -150,7 +150,12 @@ type controller struct {
 // start starts the controller and does not wait for anything.
 func (b *bed) start() *controller {
 	b.t.Helper()
-	c := &controller{b: b, cmd: exec.Command(b.binary, "controller", "--config", b.Settings()), log: &bytes.Buffer{}, done: make(chan struct{})}
+	return b.startWith(b.Settings())
+}
+
+func (b *bed) startWith(settings string) *controller {
+	b.t.Helper()
+	c := &controller{b: b, cmd: exec.Command(b.binary, "controller", "--config", settings), log: &bytes.Buffer{}, done: make(chan struct{})}
 	c.cmd.Stdout, c.cmd.Stderr = c.log, c.log
 	if err := c.cmd.Start(); err != nil {
 		b.t.Fatal(err)
