@@ -48,8 +48,8 @@ func TestGuardedWrites(t *testing.T) {
 func progressOf(confirmed ...uint64) *Controller {
 	c := &Controller{hosts: map[string]*host{}, owned: map[string]*ha.Tenure{}}
 	for i, r := range []uint64{10, 20, 30} {
-		c.pace.board = int64(i + 1)
-		c.pace.compiled(100*uint64(i+1), r)
+		c.strides.board = int64(i + 1)
+		c.strides.compiled(100*uint64(i+1), r)
 	}
 	for i, r := range confirmed {
 		name := fmt.Sprintf("h%03d", i)
@@ -83,8 +83,8 @@ func TestProgress(t *testing.T) {
 	// A host keeps what it had confirmed when more is wanted of it.
 	c = progressOf(30)
 	c.progressNow(maxBehind)
-	c.pace.board = 4
-	c.pace.compiled(400, 40)
+	c.strides.board = 4
+	c.strides.compiled(400, 40)
 	c.hosts["h000"].desired = &reconcile.Desired{Revision: 40}
 	if p := c.progressNow(maxBehind); p.reach != last {
 		t.Errorf("it was at 300: %+v", p)
