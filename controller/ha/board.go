@@ -234,7 +234,7 @@ func (b *Board) Forget(host string) {
 func (b *Board) learn(bt batch) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	statuses, progress := bt.reset, bt.reset
+	statuses, progress, seen := bt.reset, bt.reset, b.seen
 	if bt.reset {
 		b.seen = max(b.seen, bt.rev)
 		clear(b.progress)
@@ -289,7 +289,8 @@ func (b *Board) learn(bt batch) {
 			notify(b.wakeAttachments)
 		}
 	}
-	if len(b.changed) > 0 {
+	// Also where all that came was our own: [Board.Seen] has moved.
+	if len(b.changed) > 0 || b.seen > seen {
 		notify(b.attachmentsChanged)
 	}
 	if statuses {
