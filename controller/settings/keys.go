@@ -106,7 +106,8 @@ func Keys() []Key {
 			"The longest pause between two attempts to reach a host.",
 			duration(func(s *Settings) *time.Duration { return &s.ReconnectMax }, 10*time.Millisecond, 10*time.Minute)},
 		{"audit-interval", "duration, 0s or 1s to 24h", "5m",
-			"How often a switch is read back in full and repaired where somebody else changed our flows; 0s: only on connecting.",
+			"How often a switch is read back in full and repaired where somebody else changed our flows; 0s: only on connecting. " +
+				"Switches with a flow monitor, as Open vSwitch has, tell of such changes at once; this finds the rest.",
 			zeroOr(func(s *Settings) *time.Duration { return &s.AuditInterval })},
 		{"apply-timeout", "duration, 1s to 1h", "1m",
 			"How long a switch may take to read its flows back or to commit a change, before the connection is given up and tried anew.",
