@@ -65,7 +65,9 @@ func (c *Controller) loop(ctx context.Context, news <-chan policyNews) {
 // follows.
 func (c *Controller) turn(ctx context.Context) {
 	dirty, claims, board := c.inbox.take()
-	c.takeClaims(ctx, claims)
+	for _, cl := range claims {
+		c.takeClaim(ctx, cl)
+	}
 	if board {
 		c.readBoard()
 	}
@@ -94,13 +96,6 @@ func (c *Controller) turn(ctx context.Context) {
 	c.checkFar()
 	c.waits.settle(c)
 	c.tellProgress()
-}
-
-// takeClaims notes which hosts may be driven from now on, and which no longer.
-func (c *Controller) takeClaims(ctx context.Context, claims []claim) {
-	for _, cl := range claims {
-		c.takeClaim(ctx, cl)
-	}
 }
 
 // observe takes over what a host's database says. What it said stays in force

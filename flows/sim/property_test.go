@@ -17,6 +17,7 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/verify"
 )
 
 // soak says that the long form of the tests is wanted.
@@ -31,34 +32,6 @@ type randomDice struct{ *rand.Rand }
 func (d randomDice) pick(n int) int { return d.IntN(n) }
 
 func seeded(seed uint64) dice { return randomDice{rand.New(rand.NewPCG(seed, 1))} }
-
-// wordFor is the pipeline's word for the oracle's reason, where a packet is
-// dropped by a flow.
-var wordFor = map[oracle.Reason]flows.DropReason{
-	oracle.Tagged:         flows.DropVMTagged,
-	oracle.UnknownPort:    flows.DropUnknownPort,
-	oracle.SourceMAC:      flows.DropSourceMAC,
-	oracle.SourceCA:       flows.DropSourceCA,
-	oracle.Protocol:       flows.DropProtocol,
-	oracle.ARPSender:      flows.DropARPSender,
-	oracle.ARPOwn:         flows.DropARPOwn,
-	oracle.ARPTarget:      flows.DropARPTarget,
-	oracle.Group:          flows.DropMulticast,
-	oracle.NoRoute:        flows.DropNoRoute,
-	oracle.UnknownCA:      flows.DropUnknownCA,
-	oracle.Unattached:     flows.DropUnattached,
-	oracle.ToRouter:       flows.DropToRouter,
-	oracle.TTL:            flows.DropTTL,
-	oracle.NoPath:         flows.DropUnknownPeer,
-	oracle.NoTunnel:       flows.DropNoTunnel,
-	oracle.TunnelTagged:   flows.DropTunnelTagged,
-	oracle.UnknownPA:      flows.DropUnknownPA,
-	oracle.TunnelGroup:    flows.DropTunnelMulticast,
-	oracle.UnknownVSID:    flows.DropUnknownVSID,
-	oracle.TunnelProtocol: flows.DropTunnelProtocol,
-	oracle.NotHere:        flows.DropNotHere,
-	oracle.ToItself:       flows.DropToItself,
-}
 
 // run sends a packet through the network of the compiled flows.
 func (w *world) run(net *sim.Network, in *input, j *sim.Journey) {
@@ -132,7 +105,7 @@ func differDrop(v *oracle.Verdict, j *sim.Journey) string {
 		return "ended without a drop flow: " + last.Result.End.String()
 	}
 	word, ok := flows.Reason(last.Result.Last().Cookie)
-	want := wordFor[v.Reason]
+	want := verify.DropReason(v.Reason)
 	if v.Reason == oracle.UnknownCA && last.In.Frame.Type == packet.TypeARP {
 		want = flows.DropARPUnknownCA
 	}

@@ -47,7 +47,10 @@ type want struct {
 	out  *state // what comes out, as a function of what came in
 }
 
-// wordFor is the pipeline's word for the oracle's reason.
+// DropReason returns the pipeline's word for the oracle's reason; zero where no
+// flow of the pipeline drops for it.
+func DropReason(r oracle.Reason) flows.DropReason { return wordFor[r] }
+
 var wordFor = map[oracle.Reason]flows.DropReason{
 	oracle.Tagged:         flows.DropVMTagged,
 	oracle.UnknownPort:    flows.DropUnknownPort,
@@ -81,7 +84,7 @@ func dropWord(v *oracle.Verdict, f *packet.Frame) flows.DropReason {
 	if v.Reason == oracle.UnknownCA && f.Type == packet.TypeARP {
 		return flows.DropARPUnknownCA
 	}
-	return wordFor[v.Reason]
+	return DropReason(v.Reason)
 }
 
 var echoTTL = uint64(64)

@@ -213,7 +213,7 @@ func (e *engine) words(v *oracle.Verdict) string {
 	s := ""
 	switch v.Kind {
 	case oracle.Dropped:
-		s = fmt.Sprintf("dropped on host %s: %s", v.Host, wordFor[v.Reason].Text())
+		s = fmt.Sprintf("dropped on host %s: %s", v.Host, DropReason(v.Reason).Text())
 		if v.Reason == oracle.NoTunnel {
 			s = fmt.Sprintf("dropped: host %s has no tunnel port for it", v.Host)
 		}
