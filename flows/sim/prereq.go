@@ -3,6 +3,7 @@ package sim
 import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 )
 
 // headers are the values that decide which other fields a packet has. -1 is
@@ -40,8 +41,8 @@ func headersOf(m flow.Match) headers {
 
 // headers returns the headers that the packet has.
 func (s *state) headers() headers {
-	h := headers{int(s.ethType()), int(s.proto()), int(s[wordTransit] >> 48 & 0xff), int(s[wordTransit] >> 56), -1}
-	if tci := int(s[wordEthDst] >> 48); tci&tagPresent != 0 {
+	h := headers{int(s.ethType()), int(s.proto()), int(s[words.Transit] >> 48 & 0xff), int(s[words.Transit] >> 56), -1}
+	if tci := int(s[words.EthDst] >> 48); tci&tagPresent != 0 {
 		h.tci = tci
 	}
 	return h

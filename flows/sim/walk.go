@@ -5,6 +5,7 @@ import (
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 )
 
 // End says how a packet's walk through the tables ended.
@@ -185,7 +186,7 @@ func (s *Switch) act(in *Input, f *flow.Flow, r *Result) (next uint8, more bool)
 				r.End = EndTTL
 				return 0, false
 			}
-			st[wordTransit] -= 1 << 8
+			st[words.Transit] -= 1 << 8
 		case flow.OpOutput:
 			if a.Port == flow.PortInPort {
 				s.output(in, r, in.Port, true)

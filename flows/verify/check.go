@@ -6,6 +6,7 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 )
 
 // differ returns what distinguishes the walker's story from what is wanted, but
@@ -98,7 +99,7 @@ func (w *walker) frames(x *want, sp space) string {
 	if o == nil {
 		return ""
 	}
-	for word := range uint8(numWords) {
+	for word := range uint8(words.Count) {
 		if isFrame(int(word)) && !same(&o.state, x.out, word, sp.cube) {
 			return "another frame"
 		}

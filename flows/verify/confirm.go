@@ -12,6 +12,7 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
@@ -341,36 +342,36 @@ var shapes = func() (all []shape) {
 		}
 		return ts
 	}
-	typ := func(t uint16) term { return term{wordEthSrc, 0xffff << 48, uint64(t) << 48} }
+	typ := func(t uint16) term { return term{words.EthSrc, 0xffff << 48, uint64(t) << 48} }
 	join := func(parts ...[]term) (ts []term) {
 		for _, p := range parts {
 			ts = append(ts, p...)
 		}
 		return ts
 	}
-	noARP := zeroWords(wordARPAddrs, wordNDTarget)
-	noND := zeroWords(wordNDTarget, numWords)
-	no6 := zeroWords(wordIPv6Src, wordTransit)
-	noIP := append(zeroWords(wordIPv4, wordTransit), term{wordTransit, all64, 0})
-	no4 := []term{{wordIPv4, all64, 0}}
-	proto := func(n uint64) term { return term{wordTransit, 0xff, n} }
-	ports := term{wordTransit, low32 << 16, 0} // there are none
-	icmp := term{wordTransit, 0xffff << 48, 0} // likewise
-	nd := func(kind uint64) term { return term{wordTransit, 0xffff << 48, kind << 48} }
-	for _, tag := range []term{{wordEthDst, tagBits, 0}, {wordEthDst, 0xf<<60&^tagPresent | tagPresent, tagPresent}} {
+	noARP := zeroWords(words.ARPAddrs, words.NDTarget)
+	noND := zeroWords(words.NDTarget, words.Count)
+	no6 := zeroWords(words.IPv6Src, words.Transit)
+	noIP := append(zeroWords(words.IPv4, words.Transit), term{words.Transit, all64, 0})
+	no4 := []term{{words.IPv4, all64, 0}}
+	proto := func(n uint64) term { return term{words.Transit, 0xff, n} }
+	ports := term{words.Transit, low32 << 16, 0} // there are none
+	icmp := term{words.Transit, 0xffff << 48, 0} // likewise
+	nd := func(kind uint64) term { return term{words.Transit, 0xffff << 48, kind << 48} }
+	for _, tag := range []term{{words.EthDst, tagBits, 0}, {words.EthDst, 0xf<<60&^tagPresent | tagPresent, tagPresent}} {
 		add := func(negs []cube, ts ...term) { all = append(all, shape{append(ts, tag), negs}) }
 		v4 := join([]term{typ(packet.TypeIPv4)}, no6, noARP, noND)
 		add(nil, join(v4, []term{proto(17), icmp})...)
 		add(nil, join(v4, []term{proto(1), ports})...)
 		add(nil, join(v4, []term{proto(6), icmp})...)
 		add(nil, join(v4, []term{ports, icmp})...)
-		add(nil, join([]term{typ(packet.TypeARP), {wordARPSHA, 0xff00 << 48, 0}, {wordARPTHA, 0xffff << 48, 0}}, noIP, noND)...)
+		add(nil, join([]term{typ(packet.TypeARP), {words.ARPSHA, 0xff00 << 48, 0}, {words.ARPTHA, 0xffff << 48, 0}}, noIP, noND)...)
 		v6 := join([]term{typ(packet.TypeIPv6)}, no4, noARP)
 		add(nil, join(v6, noND, []term{proto(17), icmp})...)
 		add(nil, join(v6, noND, []term{proto(6), icmp})...)
 		add([]cube{{nd(135)}, {nd(136)}}, join(v6, noND, []term{proto(58), ports})...)
-		add(nil, join(v6, []term{proto(58), ports, nd(135), {wordNDTLL, all64, 0}})...)
-		add(nil, join(v6, []term{proto(58), ports, nd(136), {wordNDSLL, all64, 0}})...)
+		add(nil, join(v6, []term{proto(58), ports, nd(135), {words.NDTLL, all64, 0}})...)
+		add(nil, join(v6, []term{proto(58), ports, nd(136), {words.NDSLL, all64, 0}})...)
 		add(nil, join(v6, noND, []term{ports, icmp})...)
 		add([]cube{{typ(packet.TypeIPv4)}, {typ(packet.TypeARP)}, {typ(packet.TypeIPv6)}}, join(noIP, noARP, noND)...)
 	}
@@ -383,17 +384,17 @@ type shape struct {
 }
 
 // usual is what a packet holds where it may hold anything.
-var usual = [numWords]uint64{
-	wordInPort:   1,
-	wordTunAddrs: 0xc0000201_c0000202,
-	wordEthDst:   0x02ff_ffff_fffe,
-	wordEthSrc:   0x88cc_02ff_ffff_fffd,
-	wordIPv4:     0xc0000209_c000020a,
-	wordIPv6Src:  0x20010db8 << 32, wordIPv6Src + 1: 1,
-	wordIPv6Dst: 0x20010db8 << 32, wordIPv6Dst + 1: 2,
-	wordTransit:  253 | 64<<ttlShift | 1000<<16 | 53<<32,
-	wordARPAddrs: 0xc0000209_c000020a,
-	wordARPSHA:   1<<48 | 0x02ff_ffff_fffd,
+var usual = [words.Count]uint64{
+	words.InPort:   1,
+	words.TunAddrs: 0xc0000201_c0000202,
+	words.EthDst:   0x02ff_ffff_fffe,
+	words.EthSrc:   0x88cc_02ff_ffff_fffd,
+	words.IPv4:     0xc0000209_c000020a,
+	words.IPv6Src:  0x20010db8 << 32, words.IPv6Src + 1: 1,
+	words.IPv6Dst: 0x20010db8 << 32, words.IPv6Dst + 1: 2,
+	words.Transit:  253 | 64<<ttlShift | 1000<<16 | 53<<32,
+	words.ARPAddrs: 0xc0000209_c000020a,
+	words.ARPSHA:   1<<48 | 0x02ff_ffff_fffd,
 }
 
 // realize finds packets of a space, as real packets are.
@@ -424,33 +425,33 @@ func realize(sp space) (packets cube, ok, known bool) {
 func inputOf(c cube, fill uint64) sim.Input {
 	w := usual
 	for word := range w {
-		if fill > 0 && word != wordInPort {
+		if fill > 0 && word != words.InPort {
 			w[word] = mix(mix(hashStart, fill), uint64(word))
 		}
 	}
 	for _, t := range c {
 		w[t.word] = w[t.word]&^t.mask | t.val
 	}
-	in := sim.Input{Port: uint32(w[wordInPort]), Outer: packet.Outer{
-		Src: addr4(uint32(w[wordTunAddrs] >> 32)), Dst: addr4(uint32(w[wordTunAddrs])), Key: uint32(w[wordTunID])}}
+	in := sim.Input{Port: uint32(w[words.InPort]), Outer: packet.Outer{
+		Src: addr4(uint32(w[words.TunAddrs] >> 32)), Dst: addr4(uint32(w[words.TunAddrs])), Key: uint32(w[words.TunID])}}
 	f := &in.Frame
-	f.Dst, f.Src, f.Type = toMAC(w[wordEthDst]), toMAC(w[wordEthSrc]), uint16(w[wordEthSrc]>>48)
-	if w[wordEthDst]&tagPresent != 0 {
-		f.Tagged, f.VID = true, uint16(w[wordEthDst]>>48)&0xfff
+	f.Dst, f.Src, f.Type = toMAC(w[words.EthDst]), toMAC(w[words.EthSrc]), uint16(w[words.EthSrc]>>48)
+	if w[words.EthDst]&tagPresent != 0 {
+		f.Tagged, f.VID = true, uint16(w[words.EthDst]>>48)&0xfff
 	}
 	switch f.Type {
 	case packet.TypeARP:
-		f.ARP = packet.ARP{Op: uint16(w[wordARPSHA] >> 48), SHA: toMAC(w[wordARPSHA]), THA: toMAC(w[wordARPTHA]),
-			SPA: addr4(uint32(w[wordARPAddrs] >> 32)), TPA: addr4(uint32(w[wordARPAddrs]))}
+		f.ARP = packet.ARP{Op: uint16(w[words.ARPSHA] >> 48), SHA: toMAC(w[words.ARPSHA]), THA: toMAC(w[words.ARPTHA]),
+			SPA: addr4(uint32(w[words.ARPAddrs] >> 32)), TPA: addr4(uint32(w[words.ARPAddrs]))}
 		return in
 	case packet.TypeIPv4:
-		f.IP.Src, f.IP.Dst = addr4(uint32(w[wordIPv4]>>32)), addr4(uint32(w[wordIPv4]))
+		f.IP.Src, f.IP.Dst = addr4(uint32(w[words.IPv4]>>32)), addr4(uint32(w[words.IPv4]))
 	case packet.TypeIPv6:
-		f.IP.Src, f.IP.Dst = addr16(w[wordIPv6Src], w[wordIPv6Src+1]), addr16(w[wordIPv6Dst], w[wordIPv6Dst+1])
+		f.IP.Src, f.IP.Dst = addr16(w[words.IPv6Src], w[words.IPv6Src+1]), addr16(w[words.IPv6Dst], w[words.IPv6Dst+1])
 	default:
 		return in
 	}
-	x := w[wordTransit]
+	x := w[words.Transit]
 	f.IP.Proto, f.IP.TTL = uint8(x), uint8(x>>ttlShift)
 	switch {
 	case f.HasL4(packet.ProtoTCP), f.HasL4(packet.ProtoUDP):
@@ -458,7 +459,7 @@ func inputOf(c cube, fill uint64) sim.Input {
 	case f.HasICMP(), f.HasICMPv6():
 		f.L4.Type, f.L4.Code = uint8(x>>48), uint8(x>>56)
 		if f.HasND() {
-			f.ND = packet.ND{Target: addr16(w[wordNDTarget], w[wordNDTarget+1]), SLL: toMAC(w[wordNDSLL]), TLL: toMAC(w[wordNDTLL])}
+			f.ND = packet.ND{Target: addr16(w[words.NDTarget], w[words.NDTarget+1]), SLL: toMAC(w[words.NDSLL]), TLL: toMAC(w[words.NDTLL])}
 		}
 	}
 	return in

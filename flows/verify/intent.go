@@ -9,27 +9,28 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
 // Tests of single fields, as terms.
 var (
-	untagged  = term{wordEthDst, tagBits, 0}
-	tagged    = term{wordEthDst, tagPresent, tagPresent}
-	isIPv4    = term{wordEthSrc, 0xffff << 48, uint64(packet.TypeIPv4) << 48}
-	isARP     = term{wordEthSrc, 0xffff << 48, uint64(packet.TypeARP) << 48}
-	isRequest = term{wordARPSHA, 0xffff << 48, uint64(packet.ARPRequest) << 48}
-	isGroup   = term{wordEthDst, 1 << 40, 1 << 40}
+	untagged  = term{words.EthDst, tagBits, 0}
+	tagged    = term{words.EthDst, tagPresent, tagPresent}
+	isIPv4    = term{words.EthSrc, 0xffff << 48, uint64(packet.TypeIPv4) << 48}
+	isARP     = term{words.EthSrc, 0xffff << 48, uint64(packet.TypeARP) << 48}
+	isRequest = term{words.ARPSHA, 0xffff << 48, uint64(packet.ARPRequest) << 48}
+	isGroup   = term{words.EthDst, 1 << 40, 1 << 40}
 	isEcho    = []term{
-		{wordTransit, 0xff, uint64(packet.ProtoICMP)},
-		{wordTransit, 0xffff << 48, uint64(packet.EchoRequest) << 48},
+		{words.Transit, 0xff, uint64(packet.ProtoICMP)},
+		{words.Transit, 0xffff << 48, uint64(packet.EchoRequest) << 48},
 	}
 )
 
-func inPort(n uint32) term     { return term{wordInPort, low32, uint64(n)} }
-func ethSrc(m tenant.MAC) term { return term{wordEthSrc, low48, m.Uint64()} }
-func ethDst(m tenant.MAC) term { return term{wordEthDst, low48, m.Uint64()} }
-func ttlIs(n uint64) term      { return term{wordTransit, ttlMask, n << ttlShift} }
+func inPort(n uint32) term     { return term{words.InPort, low32, uint64(n)} }
+func ethSrc(m tenant.MAC) term { return term{words.EthSrc, low48, m.Uint64()} }
+func ethDst(m tenant.MAC) term { return term{words.EthDst, low48, m.Uint64()} }
+func ttlIs(n uint64) term      { return term{words.Transit, ttlMask, n << ttlShift} }
 
 func upper(word uint8, a netip.Addr) term {
 	return term{word, low32 << 32, uint64(number4(a)) << 32}
@@ -103,10 +104,10 @@ func newWant(v oracle.Verdict, f *packet.Frame) (want, error) {
 	half := func(word uint8, dst, src int) run { return run{word, word, dst, src, 32} }
 	switch {
 	case v.Kind == oracle.Delivered:
-		put(wordEthDst, v.Frame.Dst)
+		put(words.EthDst, v.Frame.Dst)
 		g.Dst = v.Frame.Dst
 		if v.Frame.Src != f.Src {
-			put(wordEthSrc, v.Frame.Src)
+			put(words.EthSrc, v.Frame.Src)
 			g.Src = v.Frame.Src
 		}
 		if f.HasIPv4() && v.Frame.IP.TTL != f.IP.TTL {
@@ -116,23 +117,23 @@ func newWant(v oracle.Verdict, f *packet.Frame) (want, error) {
 	case f.HasARP():
 		mac := v.Frame.Src
 		in := state{}
-		st.move(run{wordEthDst, wordEthSrc, 0, 0, 48})
-		put(wordEthSrc, mac)
-		st.set(wordARPSHA, 0xffff<<48, uint64(packet.ARPReply)<<48)
-		st.move(run{wordARPTHA, wordARPSHA, 0, 0, 48})
-		put(wordARPSHA, mac)
-		st.copyFrom(&in, half(wordARPAddrs, 0, 32))
-		st.copyFrom(&in, half(wordARPAddrs, 32, 0))
+		st.move(run{words.EthDst, words.EthSrc, 0, 0, 48})
+		put(words.EthSrc, mac)
+		st.set(words.ARPSHA, 0xffff<<48, uint64(packet.ARPReply)<<48)
+		st.move(run{words.ARPTHA, words.ARPSHA, 0, 0, 48})
+		put(words.ARPSHA, mac)
+		st.copyFrom(&in, half(words.ARPAddrs, 0, 32))
+		st.copyFrom(&in, half(words.ARPAddrs, 32, 0))
 		g.Dst, g.Src = f.Src, mac
 		g.ARP = packet.ARP{Op: packet.ARPReply, SHA: mac, SPA: f.ARP.TPA, THA: f.ARP.SHA, TPA: f.ARP.SPA}
 	default:
 		mac := v.Frame.Src
 		in := state{}
-		st.move(run{wordEthDst, wordEthSrc, 0, 0, 48})
-		put(wordEthSrc, mac)
-		st.copyFrom(&in, half(wordIPv4, 0, 32))
-		st.copyFrom(&in, half(wordIPv4, 32, 0))
-		st.set(wordTransit, ttlMask|0xff<<48, echoTTL<<ttlShift|uint64(packet.EchoReply)<<48)
+		st.move(run{words.EthDst, words.EthSrc, 0, 0, 48})
+		put(words.EthSrc, mac)
+		st.copyFrom(&in, half(words.IPv4, 0, 32))
+		st.copyFrom(&in, half(words.IPv4, 32, 0))
+		st.set(words.Transit, ttlMask|0xff<<48, echoTTL<<ttlShift|uint64(packet.EchoReply)<<48)
 		g.Dst, g.Src = f.Src, mac
 		g.IP.Src, g.IP.Dst, g.IP.TTL = f.IP.Dst, f.IP.Src, uint8(echoTTL)
 		g.L4.Type = packet.EchoReply

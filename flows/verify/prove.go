@@ -10,6 +10,7 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
@@ -59,7 +60,7 @@ func (e *engine) jobs() (all []func(*prover)) {
 // vmState is what comes in by a port that is no tunnel.
 func vmState() *state {
 	s := &state{}
-	for w := wordTunID; w < wordRegs; w++ {
+	for w := words.TunID; w < words.Regs; w++ {
 		s.words[w] = zero
 	}
 	return s
@@ -147,11 +148,11 @@ func (p *prover) port(s *seat, mates []seat) {
 	check(change(func(f *packet.Frame) { f.Tagged = true }), nil, in, tagged)
 	check(change(func(f *packet.Frame) { f.Src = other }), []cube{{from}}, in, untagged)
 	check(change(func(f *packet.Frame) { *f = packet.Frame{Src: vm.MAC, Type: 0x88cc} }), []cube{{isIPv4}, {isARP}}, in, untagged, from)
-	src := upper(wordIPv4, ca)
+	src := upper(words.IPv4, ca)
 	check(change(func(f *packet.Frame) { f.IP.Src = ca.Next() }), []cube{{src}}, in, untagged, from, isIPv4)
 
-	sha := term{wordARPSHA, low48, vm.MAC.Uint64()}
-	spa := []term{upper(wordARPAddrs, ca), upper(wordARPAddrs, netip.IPv4Unspecified())}
+	sha := term{words.ARPSHA, low48, vm.MAC.Uint64()}
+	spa := []term{upper(words.ARPAddrs, ca), upper(words.ARPAddrs, netip.IPv4Unspecified())}
 	var valid []cube
 	for _, a := range spa {
 		c, _ := cube(nil).with(isRequest, sha, a)
@@ -160,7 +161,7 @@ func (p *prover) port(s *seat, mates []seat) {
 	wrong := arpRequest(s, ca)
 	wrong.ARP.Op = packet.ARPReply
 	check(wrong, valid, in, untagged, from, isARP)
-	own := lower(wordARPAddrs, single(ca))
+	own := lower(words.ARPAddrs, single(ca))
 	for _, a := range spa {
 		check(arpRequest(s, ca), nil, in, untagged, from, isARP, isRequest, sha, a, own)
 		c, _ := cube(nil).with(in, untagged, from, isARP, isRequest, sha, a)
@@ -255,7 +256,7 @@ const maxFailed = 64
 // whoever of them sends it.
 func (p *prover) lemma(h *host, kind uint16, st *state, mates []seat) *lemma {
 	l := &lemma{}
-	base := cube{untagged, {wordEthSrc, 0xffff << 48, uint64(kind) << 48}}
+	base := cube{untagged, {words.EthSrc, 0xffff << 48, uint64(kind) << 48}}
 	p.items(h, mates[0].vm, mates, kind, nil, func(it *item) bool {
 		c, ok := base.with(it.terms...)
 		if !ok {
@@ -318,7 +319,7 @@ func (p *prover) forARP(h *host, seats []seat, a netip.Prefix, yield func(*item)
 		if s.vm.CA.Addr() == a.Addr() {
 			continue // asks for its own
 		}
-		return yield(&item{atom: a, terms: []term{lower(wordARPAddrs, a)}, want: p.sent(h, s.port, arpRequest(s, a.Addr()))})
+		return yield(&item{atom: a, terms: []term{lower(words.ARPAddrs, a)}, want: p.sent(h, s.port, arpRequest(s, a.Addr()))})
 	}
 	return true
 }
@@ -348,7 +349,7 @@ func (p *prover) forIPv4(h *host, seats []seat, a netip.Prefix, yield func(*item
 func (p *prover) fromSeat(s *seat, a netip.Prefix, terms []term, negs []cube, yield func(*item) bool) bool {
 	h := s.host
 	frame := func(ttl uint8) *packet.Frame { return udp(s.vm.CA.Addr(), a.Addr(), ttl, s.vm.MAC) }
-	terms = append(terms, lower(wordIPv4, a))
+	terms = append(terms, lower(words.IPv4, a))
 	w := p.sent(h, s.port, frame(64))
 	send := func(w *want, negs []cube, more ...term) bool {
 		return yield(&item{a, append(slices.Clip(terms), more...), negs, w})
@@ -368,7 +369,7 @@ func (p *prover) fromSeat(s *seat, a netip.Prefix, terms []term, negs []cube, yi
 		}
 	}
 	return send(p.sent(h, s.port, frame(0)), negs, ttlIs(0)) && send(p.sent(h, s.port, frame(1)), negs, ttlIs(1)) &&
-		send(w, append(slices.Clip(negs), cube{{wordTransit, 0xfe << ttlShift, 0}}))
+		send(w, append(slices.Clip(negs), cube{{words.Transit, 0xfe << ttlShift, 0}}))
 }
 
 func mustCube(ts []term) cube {
@@ -379,7 +380,7 @@ func mustCube(ts []term) cube {
 // strangers proves that ports which are no VM's send nothing.
 func (p *prover) strangers(h *host) {
 	none := uint32(1)
-	negs := []cube{{inPort(0)}, {{wordInPort, 0xff00, 0xff00}}}
+	negs := []cube{{inPort(0)}, {{words.InPort, 0xff00, 0xff00}}}
 	for _, n := range h.portNumbers {
 		_, vm := p.seats[seatKey{h.name, n}]
 		if vm || h.ports[n].Tunnel {
@@ -389,7 +390,7 @@ func (p *prover) strangers(h *host) {
 	for ; h.ports[none].Number != 0; none++ {
 	}
 	f := udp(addr4(0x0a000001), addr4(0x0a000002), 64, someMAC)
-	high := term{wordInPort, low32 &^ 0xffff, 0}
+	high := term{words.InPort, low32 &^ 0xffff, 0}
 	p.prove(h, vmState(), space{mustCube([]term{high, untagged}), negs}, p.sent(h, none, f))
 	f.Tagged = true
 	p.prove(h, vmState(), space{mustCube([]term{high, tagged}), negs}, p.sent(h, none, f))

@@ -1,6 +1,10 @@
 package verify
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
+)
 
 // expr says what a word of a packet holds: bits that are known, and bits that
 // came in with the packet, there or elsewhere. Exprs do not change.
@@ -26,11 +30,11 @@ func shifted(v uint64, by int8) uint64 {
 
 var (
 	zero     = &expr{known: all64}
-	identity = func() (t [numWords]*expr) {
+	identity = func() (t [words.Count]*expr) {
 		for i := range t {
 			t[i] = &expr{refs: []ref{{all64, uint8(i), 0}}}
 		}
-		t[wordInPort] = &expr{known: low32 << 32, refs: []ref{{low32, wordInPort, 0}}}
+		t[words.InPort] = &expr{known: low32 << 32, refs: []ref{{low32, words.InPort, 0}}}
 		return t
 	}()
 )
@@ -38,7 +42,7 @@ var (
 // state is a packet on its way as a function of the packet that came in. A word
 // that is nil is as it came in; registers and metadata are zero then.
 type state struct {
-	words [numWords]*expr
+	words [words.Count]*expr
 	// dec is how often the TTL that came in was counted down. It concerns bits of
 	// the TTL that are as they came in.
 	dec uint8
@@ -66,7 +70,7 @@ func (s *state) resolve(w uint8, c cube) (known, val uint64) {
 		}
 		m := shifted(mask, r.shift) & r.mask
 		v = shifted(v, r.shift) & m
-		if s.dec > 0 && w == wordTransit && m&ttlMask != 0 {
+		if s.dec > 0 && w == words.Transit && m&ttlMask != 0 {
 			if m&ttlMask != ttlMask {
 				m, v = m&^ttlMask, v&^ttlMask
 			} else {
@@ -90,7 +94,7 @@ func (s *state) demand(to []term, w uint8, need, val uint64) ([]term, bool) {
 			continue
 		}
 		v := val
-		if s.dec > 0 && w == wordTransit && m&ttlMask != 0 {
+		if s.dec > 0 && w == words.Transit && m&ttlMask != 0 {
 			if val&ttlMask+uint64(s.dec)<<ttlShift > ttlMask {
 				return nil, false
 			}
@@ -139,7 +143,7 @@ func (s *state) move(r run) {
 // copyFrom copies a row of bits from another state.
 func (s *state) copyFrom(from *state, r run) {
 	tmp := *s
-	const spare = wordMetadata
+	const spare = words.Metadata
 	tmp.words[spare] = from.word(r.src)
 	tmp.move(run{r.dst, spare, r.dstBit, r.srcBit, r.n})
 	s.words[r.dst] = tmp.words[r.dst]
@@ -147,9 +151,9 @@ func (s *state) copyFrom(from *state, r run) {
 
 // plainTTL reports whether the TTL is the one that came in, counted down or not.
 func (s *state) plainTTL() bool {
-	for _, r := range s.word(wordTransit).refs {
+	for _, r := range s.word(words.Transit).refs {
 		if r.mask&ttlMask == ttlMask {
-			return r.word == wordTransit && r.shift == 0
+			return r.word == words.Transit && r.shift == 0
 		}
 	}
 	return false
@@ -159,7 +163,7 @@ func (s *state) plainTTL() bool {
 // It compares what is written, so that two ways to write one value may differ.
 func same(a, b *state, w uint8, c cube) bool {
 	x, y := a.words[w], b.words[w]
-	if x == y && (w != wordTransit || a.dec == b.dec) {
+	if x == y && (w != words.Transit || a.dec == b.dec) {
 		return true
 	}
 	ka, va := a.resolve(w, c)
@@ -170,7 +174,7 @@ func same(a, b *state, w uint8, c cube) bool {
 	if ka == all64 {
 		return true
 	}
-	if w == wordTransit && a.dec != b.dec && ^ka&ttlMask != 0 {
+	if w == words.Transit && a.dec != b.dec && ^ka&ttlMask != 0 {
 		return false
 	}
 	x, y = a.word(w), b.word(w)

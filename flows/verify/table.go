@@ -9,6 +9,7 @@ import (
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 )
 
 // table finds the flows that packets of a space may meet. It is a set of groups:
@@ -65,7 +66,7 @@ func mix(h, v uint64) uint64 {
 func newTable(id uint8, fs []flow.Flow, odd []oddity) *table {
 	t := &table{id: id, flows: fs, rules: make([]rule, len(fs))}
 	byTuple := make(map[string]*group)
-	var used [numWords]bool
+	var used [words.Count]bool
 	var name []byte
 	for i := range fs {
 		f := &fs[i]
@@ -129,7 +130,7 @@ func termsOf(m flow.Match) []term {
 }
 
 // known is what is known of the words of a packet.
-type known struct{ mask, val [numWords]uint64 }
+type known struct{ mask, val [words.Count]uint64 }
 
 // candidates appends the rules that packets may meet of which that is known, and
 // no rules that others are sure to go before.

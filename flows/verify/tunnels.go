@@ -8,20 +8,21 @@ import (
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
 // tunnelState is what comes in by a tunnel port, from an underlay of IPv4.
 func tunnelState() *state {
 	s := &state{}
-	s.words[wordTunID] = &expr{known: low32 << 32, refs: []ref{{low32, wordTunID, 0}}}
-	for w := wordTun6Src; w < wordRegs; w++ {
+	s.words[words.TunID] = &expr{known: low32 << 32, refs: []ref{{low32, words.TunID, 0}}}
+	for w := words.Tun6Src; w < words.Regs; w++ {
 		s.words[w] = zero
 	}
 	return s
 }
 
-func keyTerm(p netip.Prefix) term { return lower(wordTunID, p) }
+func keyTerm(p netip.Prefix) term { return lower(words.TunID, p) }
 
 // keyPrefix has the keys of a subnet, as if they were addresses.
 func keyPrefix(v tenant.VSID, bits int) netip.Prefix {
@@ -112,21 +113,21 @@ func (in *inbound) prove() {
 	var own []netip.Addr
 	var mine, all []cube
 	for _, a := range in.ownerAddrs {
-		all = append(all, cube{upper(wordTunAddrs, addr4(a))})
+		all = append(all, cube{upper(words.TunAddrs, addr4(a))})
 		if in.owners[a] == in.h {
 			own = append(own, addr4(a))
-			mine = append(mine, cube{lower(wordTunAddrs, single(addr4(a)))})
+			mine = append(mine, cube{lower(words.TunAddrs, single(addr4(a)))})
 		}
 	}
 	in.check(group, o, mine, untagged)
 	var spaces []space
 	for _, to := range own {
 		o.Dst, o.Src = to, none
-		dst := lower(wordTunAddrs, single(to))
+		dst := lower(words.TunAddrs, single(to))
 		in.check(group, o, all, untagged, dst)
 		for _, a := range in.ownerAddrs {
 			o.Src = addr4(a)
-			src := upper(wordTunAddrs, o.Src)
+			src := upper(words.TunAddrs, o.Src)
 			if v := in.oracle.Received(in.h.name, o, *group); v.Kind == oracle.Dropped && v.Reason == oracle.UnknownPA {
 				in.check(group, o, nil, untagged, dst, src)
 				continue
@@ -159,8 +160,8 @@ func (in *inbound) fromPeers(spaces []space) {
 		if !elsewhere {
 			continue
 		}
-		in.outer.Src = addr4(uint32(valueOf(sp.cube, wordTunAddrs) >> 32))
-		in.outer.Dst = addr4(uint32(valueOf(sp.cube, wordTunAddrs)))
+		in.outer.Src = addr4(uint32(valueOf(sp.cube, words.TunAddrs) >> 32))
+		in.outer.Dst = addr4(uint32(valueOf(sp.cube, words.TunAddrs)))
 		in.items(func(it *item) bool {
 			part, ok := sp.narrow(it.terms...)
 			for _, n := range it.negs {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 )
 
 // underlay brings a packet to the host that has its outer destination.
@@ -16,8 +17,8 @@ func (w *walker) underlay(o *sent, sp space) {
 	w.tuns++
 	oldOuter := w.outer
 	defer func() { w.tuns--; w.outer = oldOuter }()
-	ka, addrs := st.resolve(wordTunAddrs, sp.cube)
-	kk, key := st.resolve(wordTunID, sp.cube)
+	ka, addrs := st.resolve(words.TunAddrs, sp.cube)
+	kk, key := st.resolve(words.TunID, sp.cube)
 	if w.tuns == 1 {
 		w.outer = outer{} // depends on the packet: no flow of ours does that
 		if ka == all64 && kk == all64 {
@@ -32,7 +33,7 @@ func (w *walker) underlay(o *sent, sp space) {
 		if (uint64(dst)^addrs)&ka&low32 != 0 {
 			continue
 		}
-		terms, ok := st.demand(nil, wordTunAddrs, low32&^ka, uint64(dst)&^ka)
+		terms, ok := st.demand(nil, words.TunAddrs, low32&^ka, uint64(dst)&^ka)
 		if !ok {
 			continue
 		}
@@ -52,7 +53,7 @@ func (w *walker) arrive(h *host, st *state, sp space) {
 		w.lose(nil, sim.LossNoHost, sp)
 		return
 	}
-	k, key := st.resolve(wordTunID, sp.cube)
+	k, key := st.resolve(words.TunID, sp.cube)
 	if k&low32 == low32 {
 		if port, ok := h.tunnelPort(uint32(key)); ok {
 			w.enter(h, port, st, sp)
@@ -65,7 +66,7 @@ func (w *walker) arrive(h *host, st *state, sp space) {
 		if (uint64(n)^key)&k&low32 != 0 {
 			continue
 		}
-		terms, ok := st.demand(nil, wordTunID, low32&^k, uint64(n)&^k)
+		terms, ok := st.demand(nil, words.TunID, low32&^k, uint64(n)&^k)
 		if !ok {
 			continue
 		}
@@ -95,11 +96,11 @@ func (w *walker) enter(h *host, port uint32, st *state, sp space) {
 	if !w.remembered(h, port, st, sp) {
 		in := *st
 		for word := range in.words {
-			if word == wordMetadata || word >= wordRegs && word < wordRegs+8 {
+			if word == words.Metadata || word >= words.Regs && word < words.Regs+8 {
 				in.words[word] = nil
 			}
 		}
-		in.words[wordInPort] = &expr{known: all64, val: uint64(port)}
+		in.words[words.InPort] = &expr{known: all64, val: uint64(port)}
 		w.table(0, &in, sp)
 	}
 	w.hops = w.hops[:len(w.hops)-1]
@@ -129,10 +130,10 @@ func (w *walker) remembered(h *host, port uint32, st *state, sp space) bool {
 	if w.tuns != 1 || w.cut != nil || w.learning {
 		return false
 	}
-	ka, addrs := st.resolve(wordTunAddrs, sp.cube)
-	kk, key := st.resolve(wordTunID, sp.cube)
-	kd, dst := st.resolve(wordEthDst, sp.cube)
-	kt, typ := st.resolve(wordEthSrc, sp.cube)
+	ka, addrs := st.resolve(words.TunAddrs, sp.cube)
+	kk, key := st.resolve(words.TunID, sp.cube)
+	kd, dst := st.resolve(words.EthDst, sp.cube)
+	kt, typ := st.resolve(words.EthSrc, sp.cube)
 	if ka != all64 || kk != all64 || kd != all64 || dst&^low48 != 0 || kt>>48 != 0xffff || typ>>48 != 0x0800 {
 		return false
 	}
@@ -176,9 +177,9 @@ func (w *walker) learn(h *host, port uint32, mk memoKey) *memo {
 			o := &sub.outs[0]
 			m.ok = !o.tunnel && !o.back && o.state.dec == 0
 			for word := range o.state.words {
-				m.ok = m.ok && (!isFrame(word) || word == wordEthDst || o.state.words[word] == nil)
+				m.ok = m.ok && (!isFrame(word) || word == words.EthDst || o.state.words[word] == nil)
 			}
-			k, v := o.state.resolve(wordEthDst, cube{{wordEthDst, tagBits, 0}})
+			k, v := o.state.resolve(words.EthDst, cube{{words.EthDst, tagBits, 0}})
 			m.ok = m.ok && k == all64 && v == mk.mac
 			m.port = o.port
 		}
@@ -187,13 +188,13 @@ func (w *walker) learn(h *host, port uint32, mk memoKey) *memo {
 		sub.stop = !m.ok
 	}
 	var st state
-	st.words[wordInPort] = &expr{known: all64, val: uint64(port)}
-	st.words[wordTunID] = &expr{known: all64, val: uint64(mk.key)}
-	st.words[wordTunAddrs] = &expr{known: all64, val: uint64(mk.src)<<32 | uint64(mk.dst)}
-	for word := wordTun6Src; word < wordRegs; word++ {
+	st.words[words.InPort] = &expr{known: all64, val: uint64(port)}
+	st.words[words.TunID] = &expr{known: all64, val: uint64(mk.key)}
+	st.words[words.TunAddrs] = &expr{known: all64, val: uint64(mk.src)<<32 | uint64(mk.dst)}
+	for word := words.Tun6Src; word < words.Regs; word++ {
 		st.words[word] = zero
 	}
-	st.words[wordEthDst] = &expr{known: low48, val: mk.mac, refs: []ref{{tagBits, wordEthDst, 0}}}
-	sub.table(0, &st, space{cube: cube{{wordEthDst, tagBits, 0}, {wordEthSrc, 0xffff << 48, 0x0800 << 48}}})
+	st.words[words.EthDst] = &expr{known: low48, val: mk.mac, refs: []ref{{tagBits, words.EthDst, 0}}}
+	sub.table(0, &st, space{cube: cube{{words.EthDst, tagBits, 0}, {words.EthSrc, 0xffff << 48, 0x0800 << 48}}})
 	return m
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 )
 
 const portInPort16 = 0xfff8 // OFPP_IN_PORT in 16 bits
@@ -253,7 +254,7 @@ func (w *walker) act(r *rule, i int, st *state, own bool, sp space) {
 // writeTTL prepares for a write to some bits of a word; ok is false where the TTL
 // would be part counted down and part not.
 func (w *walker) writeTTL(st *state, word uint8, mask uint64) bool {
-	if st.dec == 0 || word != wordTransit || mask&ttlMask == 0 {
+	if st.dec == 0 || word != words.Transit || mask&ttlMask == 0 {
 		return true
 	}
 	if mask&ttlMask != ttlMask {
@@ -266,7 +267,7 @@ func (w *walker) writeTTL(st *state, word uint8, mask uint64) bool {
 func (w *walker) move(st *state, rs []run) bool {
 	from := *st
 	for _, r := range rs {
-		if st.dec > 0 && r.src == wordTransit && all64>>(64-r.n)<<r.srcBit&ttlMask != 0 {
+		if st.dec > 0 && r.src == words.Transit && all64>>(64-r.n)<<r.srcBit&ttlMask != 0 {
 			return false
 		}
 		if !w.writeTTL(st, r.dst, all64>>(64-r.n)<<r.dstBit) {
@@ -287,7 +288,7 @@ func (w *walker) move(st *state, rs []run) bool {
 
 // decTTL counts the TTL down and returns the packets that live on.
 func (w *walker) decTTL(r *rule, st *state, sp space) (space, bool) {
-	k, v := st.resolve(wordTransit, sp.cube)
+	k, v := st.resolve(words.Transit, sp.cube)
 	if k&ttlMask == ttlMask {
 		if v&ttlMask>>ttlShift <= 1 {
 			w.end(sim.EndTTL, r.flow.Table, r, sp)
@@ -296,7 +297,7 @@ func (w *walker) decTTL(r *rule, st *state, sp space) (space, bool) {
 		if st.plainTTL() {
 			st.dec++
 		} else {
-			st.set(wordTransit, ttlMask, v&ttlMask-1<<ttlShift)
+			st.set(words.Transit, ttlMask, v&ttlMask-1<<ttlShift)
 		}
 		return sp, true
 	}
@@ -305,7 +306,7 @@ func (w *walker) decTTL(r *rule, st *state, sp space) (space, bool) {
 		return sp, false
 	}
 	for ttl := uint64(0); ttl <= uint64(st.dec)+1; ttl++ {
-		t := term{wordTransit, ttlMask, ttl << ttlShift}
+		t := term{words.Transit, ttlMask, ttl << ttlShift}
 		dead, ok := sp.narrow(t)
 		if !ok {
 			continue
@@ -323,7 +324,7 @@ func (w *walker) decTTL(r *rule, st *state, sp space) (space, bool) {
 func (w *walker) output(r *rule, i int, port uint32, back bool, st *state, sp space) {
 	h := w.hops[w.cur].host
 	on := func(sp space) { w.act(r, i+1, st, false, sp) }
-	k, v := st.resolve(wordInPort, sp.cube)
+	k, v := st.resolve(words.InPort, sp.cube)
 	if !back {
 		here := inPort(port)
 		switch {
@@ -366,7 +367,7 @@ func (w *walker) output(r *rule, i int, port uint32, back bool, st *state, sp sp
 
 func (w *walker) send(o sent, p sim.Port, sp space, on func(space)) {
 	if o.tunnel && !p.AnyKey {
-		o.state.set(wordTunID, all64, uint64(p.Key))
+		o.state.set(words.TunID, all64, uint64(p.Key))
 	}
 	w.outs = append(w.outs, o)
 	w.hops[w.cur].sends++
@@ -379,9 +380,9 @@ func (w *walker) send(o sent, p sim.Port, sp space, on func(space)) {
 func (w *walker) outputReg(r *rule, i int, st *state, sp space) {
 	h := w.hops[w.cur].host
 	number := *st
-	number.words[wordRegs] = zero
+	number.words[words.Regs] = zero
 	for _, x := range r.steps[i].runs {
-		number.move(run{wordRegs, x.src, x.dstBit, x.srcBit, x.n})
+		number.move(run{words.Regs, x.src, x.dstBit, x.srcBit, x.n})
 	}
 	to := func(n uint64, sp space) {
 		if n == portInPort16 {
@@ -392,7 +393,7 @@ func (w *walker) outputReg(r *rule, i int, st *state, sp space) {
 			w.output(r, i, uint32(n), false, st, sp)
 		}
 	}
-	k, v := number.resolve(wordRegs, sp.cube)
+	k, v := number.resolve(words.Regs, sp.cube)
 	if k == all64 {
 		to(v, sp)
 		return
@@ -401,7 +402,7 @@ func (w *walker) outputReg(r *rule, i int, st *state, sp space) {
 		if (uint64(n)^v)&k != 0 {
 			continue
 		}
-		terms, ok := number.demand(nil, wordRegs, all64&^k, uint64(n)&^k)
+		terms, ok := number.demand(nil, words.Regs, all64&^k, uint64(n)&^k)
 		if !ok {
 			continue
 		}
