@@ -10,7 +10,6 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/policyfile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/netspace"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/topology"
 )
@@ -24,38 +23,22 @@ func (t *Testbed) Plug(ctx context.Context, ifaceID, host string) error {
 	}
 	defer unlock()
 	plan := t.Plan()
-	policy, err := policyfile.Load(plan.PolicyFile, 1)
+	changed, vm, err := plan.Plugged(ifaceID, host)
 	if err != nil {
 		return err
-	}
-	rec, ok := policy.RecordByIfaceID(ifaceID)
-	if !ok {
-		return fmt.Errorf("%s has no record with iface_id %s: add one first", plan.PolicyFile, ifaceID)
-	}
-	if host == "" {
-		host = rec.Host
-	}
-	if _, ok := plan.Host(host); !ok {
-		return fmt.Errorf("VM %s: the testbed has no host %q", ifaceID, host)
-	}
-	if slices.ContainsFunc(plan.VMs, func(v topology.VM) bool { return v.IfaceID == ifaceID }) {
-		return fmt.Errorf("VM %s is plugged in already: `testbed move` moves it, `testbed unplug` removes it", ifaceID)
 	}
 	name := t.VMNamespace(ifaceID)
 	if netspace.Exists(name) {
 		return fmt.Errorf("the network namespace %s exists already", name)
 	}
-	vm := topology.NewVM(policy, rec, host)
-	changed := *plan
-	changed.VMs = append(slices.Clone(plan.VMs), vm)
 	if err := t.update(func(s *state) {
-		s.Plan = &changed
+		s.Plan = changed
 		s.Namespaces = append(s.Namespaces, namespace{Name: name})
 	}); err != nil {
 		return err
 	}
-	if err := t.plug(ctx, &vm); err != nil {
-		return errors.Join(err, t.removeVM(context.WithoutCancel(ctx), &vm))
+	if err := t.plug(ctx, vm); err != nil {
+		return errors.Join(err, t.removeVM(context.WithoutCancel(ctx), vm))
 	}
 	return nil
 }
@@ -82,10 +65,8 @@ func (t *Testbed) removeVM(ctx context.Context, v *topology.VM) error {
 	if err := t.removeNamespace(ctx, namespace{Name: name}); err != nil {
 		return err
 	}
-	plan := *t.Plan()
-	plan.VMs = slices.DeleteFunc(slices.Clone(plan.VMs), func(o topology.VM) bool { return o.IfaceID == v.IfaceID })
 	return t.update(func(s *state) {
-		s.Plan = &plan
+		s.Plan = s.Plan.Unplugged(v)
 		s.Namespaces = slices.DeleteFunc(s.Namespaces, func(n namespace) bool { return n.Name == name })
 	})
 }
@@ -98,13 +79,14 @@ func (t *Testbed) Move(ctx context.Context, vm, host string) error {
 		return err
 	}
 	defer unlock()
-	plan := *t.Plan()
+	plan := t.Plan()
 	v, err := plan.FindVM(vm, "")
 	if err != nil {
 		return err
 	}
-	if _, ok := plan.Host(host); !ok {
-		return &topology.UnknownNodeError{Name: host}
+	changed, moved, err := plan.Moved(v, host)
+	if err != nil {
+		return err
 	}
 	if v.Host == host {
 		return nil
@@ -112,13 +94,9 @@ func (t *Testbed) Move(ctx context.Context, vm, host string) error {
 	if err := t.disconnectVM(ctx, v); err != nil {
 		return err
 	}
-	plan.VMs = slices.Clone(plan.VMs)
-	i := slices.IndexFunc(plan.VMs, func(o topology.VM) bool { return o.IfaceID == v.IfaceID })
-	plan.VMs[i].Host = host
-	if err := t.update(func(s *state) { s.Plan = &plan }); err != nil {
+	if err := t.update(func(s *state) { s.Plan = changed }); err != nil {
 		return err
 	}
-	moved := &plan.VMs[i]
 	if err := t.connectVM(moved); err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/topology"
 )
 
 // Inspection describes a testbed for programs and people.
@@ -16,7 +18,7 @@ type Inspection struct {
 	Phase    string           `json:"phase"`
 	Created  time.Time        `json:"created"`
 	StateDir string           `json:"state_dir"`
-	Datapath string           `json:"datapath"` // netdev or system
+	Datapath string           `json:"datapath"` // netdev, system or sim
 	Topology string           `json:"topology_file"`
 	Policy   string           `json:"policy_file"`
 	Settings string           `json:"controller_settings"`
@@ -114,36 +116,47 @@ func (t *Testbed) Inspect() *Inspection {
 	}
 	for _, v := range plan.VMs {
 		up, _ := t.LinkUp(v.IfaceID)
-		vi := VMInspection{
-			IfaceID: v.IfaceID, Namespace: t.VMNamespace(v.IfaceID), Host: v.Host, Domain: v.Domain, RDID: v.RDID.String(), VM: v.Name,
-			VSID: uint32(v.VSID), CA: v.CA().String(), MAC: v.MAC.String(), Port: VMPort(v.IfaceID), LinkUp: up,
-		}
-		for _, a := range v.Addresses {
-			vi.Addresses = append(vi.Addresses, a.String())
-		}
-		for _, g := range v.Gateways {
-			vi.Gateways = append(vi.Gateways, g.String())
-		}
+		vi := DescribeVM(&v, up)
+		vi.Namespace, vi.Port = t.VMNamespace(v.IfaceID), VMPort(v.IfaceID)
 		in.VMs = append(in.VMs, vi)
 	}
 	return in
 }
 
+// DescribeVM describes a VM by its plan, without its namespace and port.
+func DescribeVM(v *topology.VM, linkUp bool) VMInspection {
+	vi := VMInspection{
+		IfaceID: v.IfaceID, Host: v.Host, Domain: v.Domain, RDID: v.RDID.String(), VM: v.Name,
+		VSID: uint32(v.VSID), CA: v.CA().String(), MAC: v.MAC.String(), LinkUp: linkUp,
+	}
+	for _, a := range v.Addresses {
+		vi.Addresses = append(vi.Addresses, a.String())
+	}
+	for _, g := range v.Gateways {
+		vi.Gateways = append(vi.Gateways, g.String())
+	}
+	return vi
+}
+
 // WriteTable writes the description for people.
 func (in *Inspection) WriteTable(w io.Writer) error {
-	fmt.Fprintf(w, "testbed %s (%s), datapath %s, state in %s\ncontroller settings: %s\n\n", in.Name, in.Phase, in.Datapath, in.StateDir, in.Settings)
+	fmt.Fprintf(w, "testbed %s (%s), datapath %s, state in %s\n", in.Name, in.Phase, in.Datapath, in.StateDir)
+	if in.Settings != "" {
+		fmt.Fprintf(w, "controller settings: %s\n", in.Settings)
+	}
+	fmt.Fprintln(w)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "UNDERLAY\tPREFIX\tROUTER\tBRIDGE\tNAMESPACE")
 	for _, s := range in.Underlay.Subnets {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", s.Name, s.Prefix, orDash(s.Router), s.Bridge, in.Underlay.Namespace)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", s.Name, s.Prefix, orDash(s.Router), orDash(s.Bridge), orDash(in.Underlay.Namespace))
 	}
 	fmt.Fprintln(tw, "\t\t\t\t\nHOST\tPROVIDER ADDRESS\tSUBNET\tLINK\tNAMESPACE\tRUN DIRECTORY")
 	for _, h := range in.Hosts {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, joinText(h.PAs), h.Subnet, upDown(h.LinkUp), h.Namespace, h.RunDir)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, joinText(h.PAs), h.Subnet, upDown(h.LinkUp), orDash(h.Namespace), orDash(h.RunDir))
 	}
 	fmt.Fprintln(tw, "\t\t\t\t\nVM\tTENANT\tHOST\tVSID\tADDRESS\tMAC\tLINK\tNAMESPACE")
 	for _, v := range in.VMs {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", v.IfaceID, v.Domain, v.Host, v.VSID, joinText(v.Addresses), v.MAC, upDown(v.LinkUp), v.Namespace)
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", v.IfaceID, v.Domain, v.Host, v.VSID, joinText(v.Addresses), v.MAC, upDown(v.LinkUp), orDash(v.Namespace))
 	}
 	return tw.Flush()
 }

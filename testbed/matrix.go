@@ -54,7 +54,8 @@ type Outcome struct {
 	ReplyTTL uint8 `json:"reply_ttl,omitempty"`
 }
 
-const linuxTTL = 64
+// LinuxTTL is the TTL that Linux gives to what it sends (ip(7), ip_default_ttl).
+const LinuxTTL = 64
 
 // Expect returns the pairs of a matrix with what the policy demands: within a
 // routing domain every VM reaches every other, across virtual subnets at the
@@ -74,7 +75,7 @@ func Expect(plan *topology.Plan) []Pair {
 				}
 				p := Pair{From: from.IfaceID, To: to.IfaceID, Address: a.Addr(), rightful: ownerOf(plan, from, a.Addr())}
 				if from.RDID == to.RDID {
-					ttl := uint8(linuxTTL)
+					ttl := uint8(LinuxTTL)
 					if from.VSID != to.VSID {
 						ttl--
 					}
@@ -99,6 +100,24 @@ func ownerOf(plan *topology.Plan, from *topology.VM, a netip.Addr) string {
 		}
 	}
 	return ""
+}
+
+// Requested notes that a VM's adapter received the pair's echo request.
+func (p *Pair) Requested(vm string, ttl uint8) {
+	switch {
+	case vm == p.To:
+		p.Actual.Delivered, p.Actual.TTL = true, ttl
+	case !slices.Contains(p.Elsewhere, vm):
+		p.Elsewhere = append(p.Elsewhere, vm)
+	}
+}
+
+// Replied notes that a VM's adapter received a reply to the pair's request. It
+// counts where it is the sender's, and the address is To's for the sender.
+func (p *Pair) Replied(vm string, ttl uint8) {
+	if vm == p.From && p.To == p.rightful {
+		p.Actual.Answered, p.Actual.ReplyTTL = true, ttl
+	}
 }
 
 // probe is what an echo request of a matrix carries, so that whoever receives it
@@ -173,7 +192,7 @@ func (t *Testbed) Ping(ctx context.Context) (*Matrix, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.result(t.Name()), nil
+	return NewMatrix(t.Name(), m.pairs), nil
 }
 
 type matrixRun struct {
@@ -198,15 +217,10 @@ func (m *matrixRun) see(p *capture.Packet) bool {
 	defer m.mu.Unlock()
 	pair := &m.pairs[pr.pair]
 	request := ip.Protocol == capture.ProtoICMP && ip.Type == 8 || ip.Protocol == capture.ProtoICMPv6 && ip.Type == 128
-	switch {
-	case request && p.Point == pair.To:
-		pair.Actual.Delivered, pair.Actual.TTL = true, ip.TTL
-	case request:
-		if !slices.Contains(pair.Elsewhere, p.Point) {
-			pair.Elsewhere = append(pair.Elsewhere, p.Point)
-		}
-	case p.Point == pair.From && pair.To == pair.rightful: // may be seen before the request is
-		pair.Actual.Answered, pair.Actual.ReplyTTL = true, ip.TTL
+	if request {
+		pair.Requested(p.Point, ip.TTL)
+	} else { // may be seen before the request is
+		pair.Replied(p.Point, ip.TTL)
 	}
 	select {
 	case m.changed <- struct{}{}:
@@ -285,8 +299,10 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-func (m *matrixRun) result(testbed string) *Matrix {
-	r := &Matrix{Testbed: testbed, Pairs: m.pairs}
+// NewMatrix returns the matrix of pairs that came from [Expect] and have since
+// been told what arrived where. It keeps and judges them.
+func NewMatrix(testbed string, pairs []Pair) *Matrix {
+	r := &Matrix{Testbed: testbed, Pairs: pairs}
 	for i := range r.Pairs {
 		p := &r.Pairs[i]
 		r.Resent += max(p.attempts-1, 0)

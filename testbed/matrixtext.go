@@ -56,7 +56,7 @@ func (m *Matrix) WriteTable(w io.Writer) error {
 		}
 		pr.line("%s  #%d", row, i+1)
 	}
-	pr.line("A number is the TTL of an echo request on arrival at that VM (%d: same subnet, %d: routed), -- means that", linuxTTL, linuxTTL-1)
+	pr.line("A number is the TTL of an echo request on arrival at that VM (%d: same subnet, %d: routed), -- means that", LinuxTTL, LinuxTTL-1)
 	pr.line("nothing arrived at that VM, and ! marks what the policy does not want.")
 	for _, p := range m.Pairs {
 		if !p.OK {

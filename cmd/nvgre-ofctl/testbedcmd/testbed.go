@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed"
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/simbed"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/topology"
 )
 
@@ -56,33 +57,23 @@ func New() *cobra.Command {
 		Long: `Build and use whole virtual networks on this machine.
 
 Each host of a testbed is a network namespace with its own real Open vSwitch,
-each VM a namespace on its host's br-int. A testbed needs root.`,
+each VM a namespace on its host's br-int. Such a testbed needs root. A simulated
+one (up --backend sim) needs neither root nor Open vSwitch nor a controller: its
+switches are a model, which walks the flows of the policy file.`,
 		Example: `  nvgre-ofctl testbed up -f testbed/examples/two-tenants.yaml
   nvgre-ofctl controller --config /run/nvgre-ofctl/testbed/two-tenants/nvgre.yaml &
   nvgre-ofctl testbed pingall
   nvgre-ofctl testbed exec blue-web1 -- ping -c1 10.0.2.13
-  nvgre-ofctl testbed down`,
+  nvgre-ofctl testbed down
+  nvgre-ofctl testbed up -f testbed/examples/two-tenants.yaml --backend sim`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.PersistentFlags().StringVar(&c.root, "state-dir", testbed.DefaultStateRoot, "directory that holds the state of testbeds")
+	cmd.PersistentFlags().StringVar(&c.root, "state-dir", defaultRoot(), "directory that holds the state of testbeds")
 	cmd.PersistentFlags().StringVar(&c.name, "name", "", "the testbed (default: the only one)")
 	cmd.AddCommand(c.up(), c.down(), c.ls(), c.inspect(), c.exec(), c.link(), c.graph(),
 		c.pingall(), c.capture(), c.shell(), c.plug(), c.unplug(), c.move(), c.restart(), c.demo(), c.fleet())
 	return cmd
-}
-
-func (c *command) open() (*testbed.Testbed, error) { return testbed.Open(c.root, c.name) }
-
-// opened makes a command's function of one that works on the testbed.
-func (c *command) opened(run func(*cobra.Command, *testbed.Testbed, []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		tb, err := c.open()
-		if err != nil {
-			return err
-		}
-		return run(cmd, tb, args)
-	}
 }
 
 // Exit codes that main documents.
@@ -117,7 +108,7 @@ func progressTo(w io.Writer) func(string) {
 }
 
 func (c *command) up() *cobra.Command {
-	var file, datapath string
+	var file, datapath, backend string
 	cmd := &cobra.Command{
 		Use:   "up -f FILE",
 		Short: "Build a testbed from a topology file",
@@ -130,9 +121,16 @@ func (c *command) up() *cobra.Command {
 			if c.name != "" {
 				plan.Name = c.name
 			}
+			progress := progressTo(cmd.ErrOrStderr())
+			switch backend {
+			case "ovs":
+			case simbed.Datapath:
+				return c.simulate(plan, progress)
+			default:
+				return usagef("--backend %q: want ovs or sim", backend)
+			}
 			ctx, cancel := untilInterrupt(cmd)
 			defer cancel()
-			progress := progressTo(cmd.ErrOrStderr())
 			tb, err := testbed.Build(ctx, plan, testbed.Options{Root: c.root, Datapath: datapath, Progress: progress})
 			if ctx.Err() != nil {
 				return interrupted(err)
@@ -146,6 +144,8 @@ func (c *command) up() *cobra.Command {
 	}
 	cmd.Flags().StringVarP(&file, "file", "f", "", "topology file (YAML)")
 	cmd.Flags().StringVar(&datapath, "datapath", testbed.DatapathAuto, "datapath of Open vSwitch: auto, netdev or system")
+	cmd.Flags().StringVar(&backend, "backend", "ovs", "what the hosts are: ovs (real Open vSwitch), or sim (a model of it, without root)")
+	cmd.RegisterFlagCompletionFunc("backend", cobra.FixedCompletions([]string{"ovs", simbed.Datapath}, cobra.ShellCompDirectiveNoFileComp))
 	cmd.MarkFlagRequired("file")
 	cmd.MarkFlagFilename("file", "yaml", "yml")
 	return cmd
@@ -170,7 +170,7 @@ func (c *command) down() *cobra.Command {
 			if len(args) == 1 {
 				c.name = args[0]
 			}
-			tb, err := c.open()
+			tb, err := c.openAny()
 			if err != nil {
 				return err
 			}
@@ -186,7 +186,7 @@ func (c *command) ls() *cobra.Command {
 		Short: "List the testbeds",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all, err := testbed.List(c.root)
+			all, err := listAny(c.root)
 			if err != nil {
 				return err
 			}
@@ -216,7 +216,7 @@ func (c *command) inspect() *cobra.Command {
 		Use:   "inspect",
 		Short: "Describe a testbed: namespaces, run directories, addresses, capture points",
 		Args:  cobra.NoArgs,
-		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, _ []string) error {
+		RunE: c.openedAny(func(cmd *cobra.Command, tb bed, _ []string) error {
 			if output == "json" {
 				return writeJSON(cmd.OutOrStdout(), tb.Inspect())
 			}
@@ -281,7 +281,7 @@ func (c *command) link() *cobra.Command {
 			if args[1] != "up" && args[1] != "down" {
 				return usagef("%q: want up or down", args[1])
 			}
-			tb, err := c.open()
+			tb, err := c.openAny()
 			if err != nil {
 				return err
 			}
@@ -305,7 +305,7 @@ func (c *command) graph() *cobra.Command {
 				}
 				plan = p
 			} else {
-				tb, err := c.open()
+				tb, err := c.openAny()
 				if err != nil {
 					return err
 				}
@@ -327,7 +327,7 @@ func (c *command) graph() *cobra.Command {
 
 // completeNode completes the first argument with the hosts and VMs.
 func (c *command) completeNode(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	tb, err := c.open()
+	tb, err := c.openAny()
 	if err != nil || len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

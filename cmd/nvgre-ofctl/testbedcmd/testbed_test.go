@@ -217,6 +217,43 @@ dump
 	}
 }
 
+func TestSimulated(t *testing.T) {
+	u := newUser(t)
+	code, out, progress := u.do("up", "-f", topologyFile, "--backend", "sim")
+	if code != 0 || out != "" || !strings.Contains(progress, "needs no controller") {
+		t.Fatalf("up: %d, %q, %s", code, out, progress)
+	}
+	if out := u.must("ls"); !strings.Contains(out, "sim") {
+		t.Errorf("ls:\n%s", out)
+	}
+	if out := u.must("pingall"); !strings.Contains(out, "12 of 12 as expected: 4 reachable") {
+		t.Errorf("pingall:\n%s", out)
+	}
+	u.must("link", "Blue1", "down")
+	if code, out, errOut := u.do("pingall"); code != 1 || !strings.Contains(out, "--!") || !strings.Contains(errOut, "2 of 12") {
+		t.Errorf("pingall with a link down: %d, %s\n%s", code, errOut, out)
+	}
+	u.must("link", "Blue1", "up")
+	u.must("move", "Blue1", "host2")
+	if out := u.must("inspect"); !strings.Contains(out, "datapath sim") {
+		t.Errorf("inspect:\n%s", out)
+	}
+	for _, args := range [][]string{{"exec", "Blue1", "--", "true"}, {"shell"}, {"capture"}, {"restart", "host1"}} {
+		if code, _, errOut := u.do(args...); code != 1 || !strings.Contains(errOut, "is simulated: nothing runs in it") {
+			t.Errorf("%v: %d, %s", args, code, errOut)
+		}
+	}
+	u.must("up", "-f", topologyFile, "--backend", "sim", "--name", "other")
+	if code, _, errOut := u.do("pingall"); code != 1 || !strings.Contains(errOut, "--name hnv-blue-red or --name other") {
+		t.Errorf("two testbeds: %d, %s", code, errOut)
+	}
+	u.must("down", "other")
+	u.must("down")
+	if out := u.must("ls", "-o", "json"); strings.TrimSpace(out) != "[]" {
+		t.Errorf("ls after down: %s", out)
+	}
+}
+
 func TestBadInput(t *testing.T) {
 	u := newUser(t)
 	file := filepath.Join(t.TempDir(), "bad.yaml")
@@ -231,6 +268,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"up", "-f", "/no/such/file"}, 3, "no such file"},
 		{[]string{"up", "-f", file}, 3, "colour: unknown key"},
 		{[]string{"up"}, 1, "required flag"},
+		{[]string{"up", "-f", topologyFile, "--backend", "xen"}, 2, "ovs or sim"},
 		{[]string{"inspect", "-o", "xml"}, 2, "table or json"},
 		{[]string{"inspect"}, 1, "testbed up -f FILE"},
 		{[]string{"inspect", "--name", "x"}, 1, "testbed ls"},

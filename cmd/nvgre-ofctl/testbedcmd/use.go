@@ -35,7 +35,7 @@ across its subnets at the price of one hop, and across tenants nobody is.
 All adapters are watched, so a packet that reaches the wrong VM with the right
 address is found as well.`,
 		Args: cobra.NoArgs,
-		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, _ []string) error {
+		RunE: c.openedAny(func(cmd *cobra.Command, tb bed, _ []string) error {
 			ctx, cancel := untilInterrupt(cmd)
 			defer cancel()
 			m, err := tb.Ping(ctx)
@@ -158,7 +158,7 @@ func (c *command) plug() *cobra.Command {
 		Use:   "plug IFACE-ID [HOST]",
 		Short: "Add a VM that the policy file has by now",
 		Args:  cobra.RangeArgs(1, 2),
-		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, args []string) error {
+		RunE: c.openedAny(func(cmd *cobra.Command, tb bed, args []string) error {
 			return tb.Plug(cmd.Context(), args[0], append(args, "")[1])
 		}),
 	}
@@ -170,7 +170,7 @@ func (c *command) unplug() *cobra.Command {
 		Short:             "Remove a VM",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.completeNode,
-		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, args []string) error {
+		RunE: c.openedAny(func(cmd *cobra.Command, tb bed, args []string) error {
 			return tb.Unplug(cmd.Context(), args[0])
 		}),
 	}
@@ -182,7 +182,7 @@ func (c *command) move() *cobra.Command {
 		Short:             "Move a running VM to another host, as a live migration does",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: c.completeNode,
-		RunE: c.opened(func(cmd *cobra.Command, tb *testbed.Testbed, args []string) error {
+		RunE: c.openedAny(func(cmd *cobra.Command, tb bed, args []string) error {
 			return tb.Move(cmd.Context(), args[0], args[1])
 		}),
 	}

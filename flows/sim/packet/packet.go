@@ -21,13 +21,16 @@ const (
 	ProtoICMPv6 uint8 = 58
 )
 
-// Values of the headers that the product speaks of (RFC 826, RFC 792, RFC 4861).
+// Values of the headers that the product speaks of (RFC 826, RFC 792, RFC 4443, RFC 4861).
 const (
 	ARPRequest uint16 = 1
 	ARPReply   uint16 = 2
 
 	EchoReply   uint8 = 0
 	EchoRequest uint8 = 8
+
+	EchoRequest6 uint8 = 128
+	EchoReply6   uint8 = 129
 
 	NeighborSolicitation  uint8 = 135
 	NeighborAdvertisement uint8 = 136
