@@ -52,8 +52,8 @@ var mayImport = map[string][]string{
 	"testbed/fleet/crosscheck": {"tenant", "ovsdb", "testbed"},
 	"testbed/ovsproc":          {},
 	// It stands for a controller and switches, so it compiles and walks flows.
-	"testbed/simbed": {"tenant", "flows", "testbed"},
-	"testbed/ovstest":          {"testbed/ovsproc"},
+	"testbed/simbed":  {"tenant", "flows", "testbed"},
+	"testbed/ovstest": {"testbed/ovsproc"},
 
 	// Benchmarks of the whole drive it as a user does, too.
 	"bench/rig":   {"tenant", "testbed/ovsproc"},
