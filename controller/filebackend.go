@@ -43,6 +43,9 @@ func (b *fileBackend) now() (*tenant.Policy, store.Head, <-chan struct{}) {
 // Policy implements [api.Backend].
 func (b *fileBackend) Policy() *tenant.Policy { p, _, _ := b.now(); return p }
 
+// Stale implements [api.Backend].
+func (b *fileBackend) Stale() error { return nil }
+
 // PolicyAt implements [api.Backend].
 func (b *fileBackend) PolicyAt(_ context.Context, at store.At) (*tenant.Policy, error) {
 	p, head, _ := b.now()

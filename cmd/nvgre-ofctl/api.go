@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -77,6 +78,10 @@ func (c *connection) with(cmd *cobra.Command, f func(ctx context.Context, c *cli
 		return err
 	}
 	defer cl.Close()
+	var once sync.Once
+	cl.OnStale(func(reason string) {
+		once.Do(func() { fmt.Fprintf(cmd.ErrOrStderr(), "the controller's answer may be stale: %s\n", reason) })
+	})
 	ctx := cmd.Context()
 	if c.timeout > 0 {
 		var cancel context.CancelFunc

@@ -16,6 +16,9 @@ type Backend interface {
 	// Policy returns the policy in force, with its revision; nil while none is.
 	Policy() *tenant.Policy
 
+	// Stale returns why Policy may be older than what is stored; nil where it is not.
+	Stale() error
+
 	// PolicyAt returns the policy that was in force at a moment.
 	PolicyAt(ctx context.Context, at store.At) (*tenant.Policy, error)
 

@@ -12,5 +12,5 @@ func NewForTests(ctx context.Context, b Backend, s StatusSource, heartbeat, send
 	v := newService(ctx, b, s)
 	v.heartbeat, v.sendTimeout = heartbeat, sendTimeout
 	h, _ := v.handler("test")
-	return &guard{h, slog.New(slog.DiscardHandler)}
+	return &guard{h, slog.New(slog.DiscardHandler), b}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/user"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -66,7 +67,7 @@ func Listen(o Options, b Backend, status StatusSource) (*Server, error) {
 	ending, end := context.WithCancel(context.Background())
 	h, _ := newService(ending, b, status).handler(o.Version)
 	s := &Server{end: end, http: &http.Server{
-		Handler:           &guard{h, o.Log},
+		Handler:           &guard{h, o.Log, b},
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10,
 		ConnContext: withPeer, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}}
@@ -213,17 +214,25 @@ func authorOf(r *http.Request) string {
 	return name
 }
 
-// guard is around every request: it bounds the time that an answer may take and
-// logs what may have changed something.
+// guard is around every request: it bounds the time that an answer may take, says
+// where it may be stale, and logs what may have changed something.
 type guard struct {
-	next http.Handler
-	log  *slog.Logger
+	next    http.Handler
+	log     *slog.Logger
+	backend Backend
 }
+
+// HeaderStale is on an answer where what it says may be older than what other
+// controllers have changed since; its value says why.
+const HeaderStale = "Policy-Stale"
 
 // ServeHTTP implements http.Handler.
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p := &patient{ResponseWriter: w, control: http.NewResponseController(w), status: http.StatusOK}
 	p.extend() // the connection may have an old deadline
+	if err := g.backend.Stale(); err != nil {
+		w.Header().Set(HeaderStale, strings.Join(strings.Fields(err.Error()), " "))
+	}
 	start := time.Now()
 	g.next.ServeHTTP(p, r)
 	p.extend() // for what is buffered still

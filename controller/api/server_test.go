@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -177,5 +178,29 @@ func TestEndLetsAppliesFinish(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// What is read while the store cannot be reached says that it may be stale.
+func TestStaleAnswersSaySo(t *testing.T) {
+	f := serve(t)
+	read := func() string { return f.do("GET", "/v1/hosts/h1", "").header.Get(api.HeaderStale) }
+	if got := read(); got != "" {
+		t.Errorf("with the store: %q", got)
+	}
+	f.backend.Fail(fmt.Errorf("%w:\nno quorum", store.ErrUnavailable))
+	if got := read(); got != store.ErrUnavailable.Error()+": no quorum" {
+		t.Errorf("without: %q", got)
+	}
+	c := client.Unix(f.socket)
+	defer c.Close()
+	told := ""
+	c.OnStale(func(reason string) { told = reason })
+	if _, err := c.Status(t.Context()); err != nil || told == "" {
+		t.Errorf("the client is told %q, %v", told, err)
+	}
+	f.backend.Fail(nil)
+	if got := read(); got != "" {
+		t.Errorf("with the store again: %q", got)
 	}
 }

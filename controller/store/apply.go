@@ -93,9 +93,14 @@ const outageWait = time.Second
 func (s *Store) answers(ctx context.Context) error {
 	for end := time.Now().Add(outageWait); ; {
 		s.mu.Lock()
-		ok, err := s.health.connected, s.health.err
+		ok, err, dead := s.health.connected, s.health.err, s.health.dead
 		s.mu.Unlock()
-		if ok {
+		switch {
+		case dead != nil:
+			return dead
+		case s.quorum.isLost():
+			return fmt.Errorf("%w; nothing was changed", errNoQuorum)
+		case ok:
 			return nil
 		}
 		if time.Now().After(end) {
@@ -226,6 +231,12 @@ func (s *Store) collect(first *request) (batch []*request, held *request) {
 func (s *Store) process(ctx context.Context, batch []*request) {
 	waited := time.Now()
 	for {
+		if s.quorum.isLost() { // since they were queued
+			for _, r := range batch {
+				r.answer(Applied{}, s.unavailable(errNoQuorum))
+			}
+			return
+		}
 		st := s.state.Load()
 		if r := batch[0]; r.opts.IfRevision != 0 && r.opts.IfRevision < st.head.Revision {
 			r.answer(Applied{}, conflict(r.opts.IfRevision, st.head.Revision))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -30,7 +31,8 @@ func TestQuorum(t *testing.T) {
 	for i := range n {
 		peer := freeURL(t)
 		c := embeddedIn(t.TempDir())
-		c.RequestTimeout, c.BusyWait = 700*time.Millisecond, time.Second
+		c.BusyWait = time.Second
+		c.Embedded.Heartbeat, c.Embedded.Election = 20*time.Millisecond, 200*time.Millisecond
 		c.Embedded.Name, c.Embedded.ListenPeer, c.Embedded.ListenClient = fmt.Sprintf("m%d", i), peer, freeURL(t)
 		cluster = append(cluster, c.Embedded.Name+"="+peer)
 		endpoints = append(endpoints, c.Embedded.ListenClient)
@@ -50,7 +52,7 @@ func TestQuorum(t *testing.T) {
 		configs[i].Embedded.InitialCluster = strings.Join(cluster, ",")
 		launch(i)
 	}
-	out := Config{Endpoints: endpoints, RequestTimeout: 700 * time.Millisecond, BusyWait: time.Second, StageTTL: time.Second}
+	out := Config{Endpoints: endpoints, BusyWait: time.Second, StageTTL: time.Second}
 	client, err := Open(t.Context(), out)
 	if err != nil {
 		t.Fatal(err)
@@ -72,8 +74,47 @@ func TestQuorum(t *testing.T) {
 		return true
 	})
 	waitFor(t, "the members in the status", func() bool { return len(stores[0].Status().Members) == n })
+	for _, s := range all() {
+		if err := s.Stale(); err != nil {
+			t.Errorf("stale with a quorum: %v", err)
+		}
+	}
 	stops[1]()
 	stops[2]()
+	// A change is refused soon, also where nobody knows of the loss yet.
+	var g sync.WaitGroup
+	for name, s := range map[string]*Store{"the last member": stores[0], "the client": client} {
+		g.Go(func() {
+			start := time.Now()
+			_, err := s.Apply(t.Context(), records(400, 401, 0), ApplyOptions{})
+			took := time.Since(start)
+			t.Logf("%s at the moment of the loss: after %v: %v", name, took.Round(time.Millisecond), err)
+			if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "quorum") || took > 2500*time.Millisecond {
+				t.Errorf("%s: after %v: %v", name, took, err)
+			}
+			start = time.Now()
+			for what, f := range map[string]func() error{
+				"apply":  func() error { _, err := s.Apply(t.Context(), records(400, 401, 0), ApplyOptions{}); return err },
+				"staged": func() error { _, err := s.Apply(t.Context(), records(600, 900, 0), ApplyOptions{}); return err },
+				"dry run": func() error {
+					_, err := s.Apply(t.Context(), records(400, 401, 0), ApplyOptions{DryRun: true})
+					return err
+				},
+				"rollback": func() error { _, err := s.Rollback(t.Context(), At{Revision: 1}, ApplyOptions{}); return err },
+			} {
+				if err := f(); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "quorum") {
+					t.Errorf("%s: %s: %v", name, what, err)
+				}
+			}
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("%s: four changes are refused after %v", name, took)
+			}
+			if err := s.Stale(); err == nil {
+				t.Errorf("%s does not say that it may be stale", name)
+			}
+		})
+	}
+	g.Wait()
 	waitFor(t, "the loss of the quorum to be noticed", func() bool { return !stores[0].Status().Connected && !client.Status().Connected })
 	for _, s := range []*Store{stores[0], client} {
 		if _, err := s.Apply(t.Context(), records(400, 401, 0), ApplyOptions{}); !errors.Is(err, ErrUnavailable) {

@@ -91,17 +91,24 @@ func (s *Store) note(f func(h *health)) {
 // probe asks etcd for the head every now and then: a watch alone does not tell
 // when there is no quorum, and might miss something.
 func (s *Store) probe(ctx context.Context) error {
-	behind := 0
+	behind, failed := 0, 0
 	var asked time.Time
-	for {
-		every := time.Second
-		rctx, cancel := context.WithTimeout(ctx, min(2*time.Second, s.c.RequestTimeout))
+	every, limit := time.Second, 2*time.Second
+	if s.member == nil {
+		every, limit = probeEvery, probeTimeout
+	}
+	for usual := every; ; every = usual {
+		// A member outside that has no leader says so at once.
+		rctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), min(limit, s.c.RequestTimeout))
 		r, err := s.client.Get(rctx, s.keys.head)
 		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
+			if failed++; s.member == nil && failed >= probeFailures {
+				s.quorum.see(false, 0)
+			}
 			err = s.unavailable(err)
 			every /= 5
 			s.note(func(h *health) {
@@ -111,6 +118,9 @@ func (s *Store) probe(ctx context.Context) error {
 				h.connected, h.err = false, err
 			})
 		} else {
+			if failed = 0; s.member == nil {
+				s.quorum.see(true, 0)
+			}
 			latest := uint64(0)
 			if len(r.Kvs) > 0 {
 				latest = uint64(r.Kvs[0].ModRevision)

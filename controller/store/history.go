@@ -111,7 +111,7 @@ func (s *Store) PolicyAt(ctx context.Context, at At) (*tenant.Policy, error) {
 
 // ensure waits until a version that etcd has is in force here.
 func (s *Store) ensure(ctx context.Context, revision uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, s.c.RequestTimeout)
+	ctx, cancel := s.attempt(ctx, s.c.RequestTimeout)
 	defer cancel()
 	return s.unavailable(s.reached(ctx, revision))
 }
@@ -146,13 +146,13 @@ func (s *Store) undone(ctx context.Context, revision uint64) (*tenant.Policy, bo
 	}
 	changes := make([]tenant.Change, 0, len(changed))
 	for k := range changed {
-		r, err := s.client.Get(ctx, s.keys.object(k), clientv3.WithRev(int64(revision)))
+		r, err := s.getAt(ctx, k, int64(revision))
 		if err != nil {
 			return nil, false
 		}
 		c := tenant.Delete(k)
-		if len(r.Kvs) > 0 {
-			if c, err = s.keys.decodeObject(r.Kvs[0]); err != nil {
+		if r != nil {
+			if c, err = s.keys.decodeObject(r); err != nil {
 				return nil, false
 			}
 		}
@@ -271,7 +271,7 @@ func (s *Store) version(ctx context.Context, kv *mvccpb.KeyValue) (v Version, er
 
 // headAfter returns the first head after the one of a revision.
 func (s *Store) headAfter(ctx context.Context, revision uint64) (head, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.c.RequestTimeout)
+	ctx, cancel := s.attempt(ctx, s.c.RequestTimeout)
 	defer cancel()
 	for r := range s.client.Watch(ctx, s.keys.head, clientv3.WithRev(int64(revision)+1)) {
 		if err := r.Err(); err != nil {
@@ -285,7 +285,7 @@ func (s *Store) headAfter(ctx context.Context, revision uint64) (head, error) {
 }
 
 func (s *Store) getAt(ctx context.Context, k tenant.Key, at int64) (*mvccpb.KeyValue, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.c.RequestTimeout)
+	ctx, cancel := s.attempt(ctx, s.c.RequestTimeout)
 	defer cancel()
 	r, err := s.client.Get(ctx, s.keys.object(k), clientv3.WithRev(at))
 	if err != nil || len(r.Kvs) == 0 {

@@ -81,7 +81,7 @@ func (s *Store) loadNow(ctx context.Context) (*loaded, error) {
 // readHead returns the head and the staging at a revision of etcd, 0 for now,
 // and which that is.
 func (s *Store) readHead(ctx context.Context, revision int64) (h head, st *staging, now int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.c.RequestTimeout)
+	ctx, cancel := s.attempt(ctx, s.c.RequestTimeout)
 	defer cancel()
 	at := clientv3.WithRev(revision)
 	r, err := s.client.Txn(ctx).Then(clientv3.OpGet(s.keys.head, at), clientv3.OpGet(s.keys.staging, at)).Commit()
@@ -263,7 +263,7 @@ func (s *Store) valuesAt(ctx context.Context, keys []string, at int64) iter.Seq2
 				for i, k := range part {
 					gets[i] = clientv3.OpGet(k, clientv3.WithRev(at))
 				}
-				rctx, cancel := context.WithTimeout(ctx, s.c.RequestTimeout)
+				rctx, cancel := s.attempt(ctx, s.c.RequestTimeout)
 				var err error
 				r, err = s.client.Txn(rctx).Then(gets...).Commit()
 				cancel()
@@ -304,7 +304,7 @@ func (s *Store) readRange(ctx context.Context, from, end string, at int64, keysO
 		if keysOnly {
 			opts = append(opts, clientv3.WithKeysOnly())
 		}
-		rctx, cancel := context.WithTimeout(ctx, 4*s.c.RequestTimeout) // a page is long
+		rctx, cancel := s.attempt(ctx, 4*s.c.RequestTimeout) // a page is long
 		r, err := s.client.Get(rctx, from, opts...)
 		cancel()
 		if err != nil {

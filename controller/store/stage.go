@@ -27,7 +27,7 @@ var errFenced = fmt.Errorf("%w: this controller was stopped, or cut off from etc
 // raise takes the fence, where the head is that of revision base and the
 // conditions hold. It returns a lostError where they do not.
 func (s *Store) raise(ctx context.Context, note stagingNote, base uint64, conditions ...clientv3.Cmp) (*fence, error) {
-	lctx, cancel := context.WithTimeout(ctx, s.c.RequestTimeout)
+	lctx, cancel := s.attempt(ctx, s.c.RequestTimeout)
 	defer cancel()
 	lease, err := s.client.Grant(lctx, int64((s.c.StageTTL+time.Second-1)/time.Second))
 	if err != nil {
@@ -82,7 +82,7 @@ func (f *fence) claim(token string, own bool) {
 // disown ends what raise has begun, as well as can be.
 func (f *fence) disown() {
 	f.claim(f.note.Token, false)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := f.attempt(context.Background(), time.Second)
 	defer cancel()
 	_, _ = f.client.Revoke(ctx, f.lease) // it ends by itself otherwise
 }
@@ -92,11 +92,11 @@ func (f *fence) disown() {
 func (f *fence) txn(ctx context.Context, ops []clientv3.Op, conditions []clientv3.Cmp, mine func(*clientv3.GetResponse) (int64, bool)) (int64, error) {
 	until := time.Now().Add(2 * f.c.RequestTimeout)
 	for {
-		tctx, cancel := context.WithTimeout(ctx, f.c.RequestTimeout)
+		tctx, cancel := f.attempt(ctx, f.c.RequestTimeout)
 		r, err := f.client.Txn(tctx).If(conditions...).Then(ops...).Else(clientv3.OpGet(f.keys.staging), clientv3.OpGet(f.keys.head)).Commit()
 		cancel()
 		if err != nil {
-			if definite(err) || ctx.Err() != nil || time.Now().After(until) {
+			if definite(err) || ctx.Err() != nil || f.quorum.isLost() || time.Now().After(until) {
 				return 0, f.unavailable(err)
 			}
 			if err := sleep(ctx, 20*time.Millisecond); err != nil {

@@ -31,6 +31,7 @@ type Store struct {
 	poke    chan struct{} // the follower has reason to look again
 	rescue  chan struct{} // the recoverer has reason to look
 	stopped chan struct{} // closed when Run has ended
+	quorum  *quorum
 
 	mu      sync.Mutex
 	running bool
@@ -92,7 +93,7 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 
 func newStore(c Config) *Store {
 	s := &Store{c: c, keys: newLayout(c.Prefix), wake: make(chan struct{}, 1), queue: make(chan *request, 1024),
-		poke: make(chan struct{}, 1), rescue: make(chan struct{}, 1), stopped: make(chan struct{}), moved: make(chan struct{}), foreign: make(map[string]int64), own: make(map[string]bool)}
+		poke: make(chan struct{}, 1), rescue: make(chan struct{}, 1), stopped: make(chan struct{}), quorum: newQuorum(), moved: make(chan struct{}), foreign: make(map[string]int64), own: make(map[string]bool)}
 	s.health.err = errors.New("the policy is not loaded yet")
 	return s
 }
@@ -103,6 +104,7 @@ func (s *Store) died(why string) {
 	s.mu.Lock()
 	s.health.dead = err
 	s.mu.Unlock()
+	s.quorum.see(false, 0) // nobody waits for it
 	s.c.Log.Error("etcd has ended", "error", why)
 }
 
@@ -121,6 +123,7 @@ func (s *Store) Run(ctx context.Context) error {
 	g.Go(func() error { return s.follow(ctx) })
 	g.Go(func() error { return s.commit(ctx) })
 	g.Go(func() error { return s.probe(ctx) })
+	g.Go(func() error { return s.sense(ctx) })
 	g.Go(func() error { return s.recoverer(ctx) })
 	g.Go(func() error { return s.compactor(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
@@ -241,7 +244,7 @@ func (s *Store) reached(ctx context.Context, revision uint64) error {
 // Sync waits until everything that was applied anywhere before the call is in
 // force here.
 func (s *Store) Sync(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.c.RequestTimeout)
+	ctx, cancel := s.attempt(ctx, s.c.RequestTimeout)
 	defer cancel()
 	r, err := s.client.Get(ctx, s.keys.head)
 	if err != nil {
@@ -260,7 +263,7 @@ func (s *Store) Sync(ctx context.Context) error {
 // unavailable says of a failed request what a caller decides by.
 func (s *Store) unavailable(err error) error {
 	switch {
-	case err == nil, errors.Is(err, ErrUnavailable), errors.Is(err, ErrCompacted), errors.Is(err, ErrFuture), errors.Is(err, context.Canceled):
+	case err == nil, errors.Is(err, ErrUnavailable), errors.Is(err, ErrCompacted), errors.Is(err, ErrFuture), errors.Is(err, context.Canceled) && !s.quorum.isLost():
 		return err
 	case errors.Is(err, rpctypes.ErrCompacted):
 		return fmt.Errorf("%w (settings: store.retention)", ErrCompacted)
@@ -275,6 +278,8 @@ func (s *Store) unavailable(err error) error {
 	switch {
 	case dead != nil:
 		return dead
+	case s.quorum.isLost():
+		return errNoQuorum
 	case broken != nil && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", ErrUnavailable, broken)
 	case errors.Is(err, context.DeadlineExceeded):

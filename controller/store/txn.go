@@ -53,13 +53,13 @@ func (s *Store) transact(ctx context.Context, base uint64, token string, ops []c
 	conditions = append(conditions, clientv3.Compare(clientv3.ModRevision(s.keys.head), "=", int64(base)))
 	until := time.Now().Add(2 * s.c.RequestTimeout)
 	for doubt := false; ; doubt = true {
-		tctx, cancel := context.WithTimeout(ctx, s.c.RequestTimeout)
+		tctx, cancel := s.attempt(ctx, s.c.RequestTimeout)
 		r, err := s.client.Txn(tctx).If(conditions...).Then(ops...).
 			Else(clientv3.OpGet(s.keys.head), clientv3.OpGet(s.keys.staging, clientv3.WithKeysOnly())).Commit()
 		cancel()
 		if err != nil {
-			if definite(err) || ctx.Err() != nil || time.Now().After(until) {
-				return 0, s.unavailable(err)
+			if definite(err) || ctx.Err() != nil || s.quorum.isLost() || time.Now().After(until) {
+				return 0, s.inDoubt(err)
 			}
 			if err := sleep(ctx, 20*time.Millisecond); err != nil {
 				return 0, s.unavailable(err)
@@ -99,7 +99,7 @@ func definite(err error) bool {
 // findToken looks for the head with token among those after base, back from a
 // revision. It returns 0 where there is none.
 func (s *Store) findToken(ctx context.Context, token string, base, from uint64) (uint64, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.c.RequestTimeout)
+	ctx, cancel := s.attempt(ctx, s.c.RequestTimeout)
 	defer cancel()
 	for from > base {
 		r, err := s.client.Get(ctx, s.keys.head, clientv3.WithRev(int64(from)))

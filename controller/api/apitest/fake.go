@@ -4,6 +4,7 @@ package apitest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -83,6 +84,16 @@ func (b *Backend) Policy() *tenant.Policy {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.now().Policy
+}
+
+// Stale implements api.Backend: it is, while the store cannot be reached.
+func (b *Backend) Stale() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if errors.Is(b.fail, store.ErrUnavailable) {
+		return b.fail
+	}
+	return nil
 }
 
 // find returns the version that was in force at a moment. The lock is held.

@@ -33,6 +33,7 @@ type Client struct {
 	base  string
 	where string // for messages
 	http  *http.Client
+	stale func(reason string) // or nil
 }
 
 // UnreachableError says that no controller answered.
@@ -51,7 +52,7 @@ func (e *UnreachableError) Unwrap() error { return e.Err }
 // Unix returns a client of the controller at a unix socket.
 func Unix(socket string) *Client {
 	var d net.Dialer
-	return &Client{"http://controller", "API socket " + socket, &http.Client{Transport: &http.Transport{
+	return &Client{base: "http://controller", where: "API socket " + socket, http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) },
 	}}}
 }
@@ -59,14 +60,18 @@ func Unix(socket string) *Client {
 // HTTP returns a client of what is at a URL such as http://127.0.0.1:8080, for a
 // proxy in front of the socket. It is not protected by anything.
 func HTTP(url string) *Client {
-	return &Client{strings.TrimSuffix(url, "/"), "API at " + url, &http.Client{Transport: &http.Transport{}}}
+	return &Client{base: strings.TrimSuffix(url, "/"), where: "API at " + url, http: &http.Client{Transport: &http.Transport{}}}
 }
 
 // HTTPS returns a client of the controller at HOST:PORT. The configuration has
 // the client's certificate and the server's authority.
 func HTTPS(address string, c *tls.Config) *Client {
-	return &Client{"https://" + address, "API at " + address, &http.Client{Transport: &http.Transport{TLSClientConfig: c, TLSHandshakeTimeout: 10 * time.Second}}}
+	return &Client{base: "https://" + address, where: "API at " + address, http: &http.Client{Transport: &http.Transport{TLSClientConfig: c, TLSHandshakeTimeout: 10 * time.Second}}}
 }
+
+// OnStale has f called with the reason for each answer that may be older than
+// what other controllers have changed since. It is called before any request.
+func (c *Client) OnStale(f func(reason string)) { c.stale = f }
 
 // Close closes connections that are not in use.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
@@ -98,6 +103,8 @@ func (c *Client) explain(ctx context.Context, err error) error {
 const (
 	mostTries  = 4
 	firstPause = 100 * time.Millisecond
+	// longOutage: a store that could not be reached for so long will not be in a moment.
+	longOutage = time.Second
 )
 
 // request is one request. Its body can be sent again.
@@ -114,14 +121,14 @@ type request struct {
 
 // send returns an answer whose status is one of success; the caller closes its body.
 func (c *Client) send(ctx context.Context, q request) (*http.Response, error) {
-	pause := firstPause
+	pause, start := firstPause, time.Now()
 	for try := 1; ; try++ {
 		resp, err := c.once(ctx, q)
 		again := q.idempotent
 		var p *api.Problem
 		if errors.As(err, &p) {
 			// Busy: nothing was done, so that anything may be tried again.
-			again = p.Type == api.TypeBusy || again && p.Type == api.TypeUnavailable
+			again = p.Type == api.TypeBusy || again && p.Type == api.TypeUnavailable && time.Since(start) < longOutage
 		} else if err != nil {
 			// A socket that is not there will not be in a moment.
 			again = again && ctx.Err() == nil && (errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))
@@ -160,6 +167,9 @@ func (c *Client) once(ctx context.Context, q request) (*http.Response, error) {
 	resp, err := c.http.Do(r)
 	if err != nil {
 		return nil, c.explain(ctx, err)
+	}
+	if reason := resp.Header.Get(api.HeaderStale); reason != "" && c.stale != nil {
+		c.stale(reason)
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, nil
