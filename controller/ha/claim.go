@@ -90,18 +90,20 @@ func (l *loop) leave(host string, h *holding, free bool) {
 		}
 		f := freed{host: host}
 		if free {
-			f.rev = l.free(cur, host, rev, closing)
+			f.rev = l.free(cur, host, rev)
 		}
 		l.send(result{lease: cur, freed: []freed{f}})
 	})
 }
 
 // free deletes a host's key and returns the revision of that, or 0. It tries as
-// long as the lease lives, but once only at the end, when it is given back.
-func (l *loop) free(cur *lease, host string, rev int64, once bool) int64 {
+// long as the lease lives. At the end, when the lease is about to be given back,
+// it tries once more only: etcd may be out of reach for ever.
+func (l *loop) free(cur *lease, host string, rev int64) int64 {
 	key := l.g.keys.owner(host)
 	var wait waiter
-	for !cur.dead.Load() && l.work.Err() == nil && (!once || cur.valid()) {
+	for !cur.dead.Load() && l.work.Err() == nil && (!l.ended() || cur.valid()) {
+		last := l.ended()
 		ctx, cancel := context.WithTimeout(l.work, time.Second)
 		t, err := l.g.cfg.Client.Txn(ctx).
 			If(clientv3.Compare(clientv3.ModRevision(key), "=", rev)).
@@ -112,13 +114,23 @@ func (l *loop) free(cur *lease, host string, rev int64, once bool) int64 {
 			return t.Header.Revision
 		case err == nil:
 			return 0 // an earlier attempt did it; the mirror tells
-		case once:
-			return 0 // the lease is about to be given back
+		case last:
+			return 0
 		}
 		l.g.cfg.Log.Debug("freeing a host failed; trying again", "host", host, "error", err)
 		wait.sleep(l.work)
 	}
 	return 0
+}
+
+// ended reports whether the end has begun.
+func (l *loop) ended() bool {
+	select {
+	case <-l.ending:
+		return true
+	default:
+		return false
+	}
 }
 
 // send hands a result to the loop, which runs until it has had all of them.

@@ -158,6 +158,26 @@ func TestHandOverAwaitsTheDriver(t *testing.T) {
 	})
 }
 
+// A controller that is told to end while etcd is out of reach ends, also in the
+// middle of handing hosts over.
+func TestEndsDuringHandOverWithoutEtcd(t *testing.T) {
+	t.Parallel()
+	c := startEtcd(t, 1)
+	w := newWorld(t)
+	hosts := names(40)
+	a := w.join(c, "a", hosts)
+	w.settled(5*time.Second, hosts, "a")
+	a.slow.Store(int64(300 * time.Millisecond)) // several hosts are on their way at a time
+	w.join(c, "b", hosts)
+	eventually(t, 5*time.Second, "hand-overs are under way", func() bool { return a.lost.Load() > 0 })
+	a.wire.hold()
+	before := time.Now()
+	a.leave()
+	if took := time.Since(before); took > 10*time.Second {
+		t.Errorf("it took %v to end", took)
+	}
+}
+
 // A client inside etcd's own process has no connection.
 func TestInsideEtcd(t *testing.T) {
 	cfg := embed.NewConfig()

@@ -71,6 +71,7 @@ type loop struct {
 	busy     int           // workers that will send a result
 	claims   chan struct{} // limits claims under way
 	closers  chan struct{} // limits drivers being stopped at the end
+	ending   chan struct{} // closed when closing begins
 	resigned chan struct{} // closed when the others may know that this member goes
 	workers  sync.WaitGroup
 
@@ -83,7 +84,7 @@ func newLoop(g *Group, work context.Context, k *keeper) *loop {
 	l := &loop{
 		g: g, k: k, work: work,
 		winners: make(map[string]string), hold: make(map[string]*holding), dirty: make(map[string]bool), all: true, air: make(map[string]time.Time),
-		results: make(chan result), claims: make(chan struct{}, 16), closers: make(chan struct{}, 2*maxAir), resigned: make(chan struct{}),
+		results: make(chan result), claims: make(chan struct{}, 16), closers: make(chan struct{}, 2*maxAir), ending: make(chan struct{}), resigned: make(chan struct{}),
 		deadline: time.NewTimer(0), handover: time.NewTimer(0), retry: time.NewTimer(0),
 	}
 	l.deadline.Stop()
@@ -391,6 +392,7 @@ func (l *loop) handOver() {
 // as it becomes free.
 func (l *loop) close() {
 	l.closing = true
+	close(l.ending)
 	l.deadline.Stop()
 	if l.lease == nil {
 		close(l.resigned)

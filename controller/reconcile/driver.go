@@ -270,7 +270,15 @@ func (d *Driver) connection(ctx context.Context) (worked bool, err error) {
 		default:
 		}
 		frozen := d.opts.MayWrite != nil && !d.opts.MayWrite()
-		if want := d.current(); want != nil && !frozen {
+		want := d.current()
+		select {
+		case <-s.Done():
+			// Sent into a session that has ended, a change would count as one whose
+			// outcome is not known, and the next session would have to read all back.
+			return worked, fmt.Errorf("the session ended: %w", s.Err())
+		default:
+		}
+		if want != nil && !frozen {
 			if err := c.look(ctx); err != nil {
 				return worked, err
 			}
