@@ -187,6 +187,11 @@ func (n *Namer) actions(f *flow.Flow) string {
 			out[i] = "output " + src
 		case flow.OpGoto:
 			out[i] = "goto " + TableName(a.Table)
+		case flow.OpResubmit:
+			out[i] = "resubmit " + TableName(a.Table)
+		case flow.OpCheckLarger:
+			dst, _ := bitsName(a.Dst)
+			out[i] = dst + ":=larger than " + strconv.Itoa(int(a.MaxLen))
 		default:
 			out[i] = a.Text()
 		}

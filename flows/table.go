@@ -18,6 +18,8 @@ type Table struct {
 	Sets    []flow.Bits // what its flows may write
 	Next    []uint8     // tables that its flows may go to, each greater than ID
 	Outputs bool        // whether its flows may send a packet out
+	Groups  bool        // whether its flows may do groups
+	Punts   bool        // whether its flows may send a packet to the controller
 	Miss    string      // what becomes of a packet that no other flow takes
 }
 
@@ -76,7 +78,7 @@ func (r *rules) check(f *flow.Flow) error {
 	}
 	for i, a := range f.Actions {
 		switch a.Op {
-		case flow.OpSet, flow.OpMove:
+		case flow.OpSet, flow.OpMove, flow.OpCheckLarger:
 			if !a.Dst.Mask().And(r.set[a.Dst.Field].Not()).IsZero() {
 				return fmt.Errorf("table %s may not set %s", r.table.Name, a.Dst.Text())
 			}
@@ -90,6 +92,18 @@ func (r *rules) check(f *flow.Flow) error {
 		case flow.OpOutput, flow.OpOutputReg:
 			if !r.table.Outputs {
 				return fmt.Errorf("table %s may not send packets out", r.table.Name)
+			}
+		case flow.OpGroup:
+			if !r.table.Groups {
+				return fmt.Errorf("table %s may not do groups", r.table.Name)
+			}
+		case flow.OpController:
+			if !r.table.Punts {
+				return fmt.Errorf("table %s may not send packets to the controller", r.table.Name)
+			}
+		case flow.OpPopVLAN:
+			if r.set[flow.VLANTCI].IsZero() {
+				return fmt.Errorf("table %s may not take tags off", r.table.Name)
 			}
 		case flow.OpGoto:
 			if a.Table <= f.Table || r.next[a.Table/64]>>(a.Table%64)&1 == 0 {

@@ -83,6 +83,9 @@ var (
 	errBadValue      = errors.New("a value is wider than the bits it is written to")
 	errMoveWidth     = errors.New("a move's two ends differ in width")
 	errGotoLast      = errors.New("goto must come last")
+	errOneBit        = errors.New("the result of check_pkt_larger wants one bit")
+	errGroupNumber   = errors.New("a group's number is greater than 0xffffff00")
+	errMeterNumber   = errors.New("a meter's number is greater than 0xffff0000")
 	errRawMatch      = errors.New("a raw match is malformed")
 	errTooLong       = errors.New("the flow exceeds an OpenFlow message of 65,535 octets")
 )
@@ -228,93 +231,6 @@ func fits(r flow.Bits) (*oxm, error) {
 		return nil, errBadBits
 	}
 	return o, nil
-}
-
-// appendAction appends one action in the form that Open vSwitch itself uses in
-// OpenFlow 1.3.
-func appendAction(b []byte, a *flow.Action) ([]byte, error) {
-	start := len(b)
-	switch a.Op {
-	case flow.OpSet:
-		o, err := fits(a.Dst)
-		if err != nil {
-			return b, err
-		}
-		if a.Value.And(flow.Ones(int(a.Dst.N))) != a.Value {
-			return b, errBadValue
-		}
-		if a.Dst.N == o.bits {
-			b = append(b, 0, actionSetField, 0, 0)
-			b = appendValue(binary.BigEndian.AppendUint32(b, o.header), a.Value, o.length)
-		} else {
-			// OpenFlow 1.3 has no masked set_field.
-			b = appendNicira(b, nxRegLoad2)
-			b = binary.BigEndian.AppendUint32(b, o.masked())
-			b = appendValue(b, a.Value.Shl(int(a.Dst.Ofs)), o.length)
-			b = appendValue(b, a.Dst.Mask(), o.length)
-		}
-		b = pad(b, start)
-		b[start+3] = uint8(len(b) - start) // at most 56
-	case flow.OpMove:
-		src, err := fits(a.Src)
-		if err != nil {
-			return b, err
-		}
-		dst, err := fits(a.Dst)
-		if err != nil {
-			return b, err
-		}
-		if a.Src.N != a.Dst.N {
-			return b, errMoveWidth
-		}
-		b = appendNicira(b, nxRegMove)
-		b = append(b, 0, a.Src.N, 0, a.Src.Ofs, 0, a.Dst.Ofs)
-		b = binary.BigEndian.AppendUint32(b, src.header)
-		b = binary.BigEndian.AppendUint32(b, dst.header)
-		b[start+3] = 24
-	case flow.OpDecTTL:
-		b = append(b, 0, actionDecTTL, 0, 8, 0, 0, 0, 0)
-	case flow.OpOutput:
-		b = append(b, 0, actionOutput, 0, 16)
-		b = binary.BigEndian.AppendUint32(b, a.Port)
-		b = binary.BigEndian.AppendUint16(b, outputMaxLen(a.Port))
-		b = append(b, 0, 0, 0, 0, 0, 0)
-	case flow.OpOutputReg:
-		src, err := fits(a.Src)
-		if err != nil {
-			return b, err
-		}
-		if a.Src.N > 32 {
-			return b, errBadBits // a port's number has 32 bits
-		}
-		b = appendNicira(b, nxOutputReg)
-		b = binary.BigEndian.AppendUint16(b, ofsBits(a.Src))
-		b = binary.BigEndian.AppendUint32(b, src.header)
-		b = append(b, 0xff, 0xff, 0, 0, 0, 0, 0, 0)
-		b[start+3] = 24
-	case flow.OpGoto:
-		return b, errGotoLast // the last one is no action here
-	default:
-		return b, errUnknownAction
-	}
-	return b, nil
-}
-
-// outputMaxLen returns how much of a packet goes to a port: only the
-// controller's port knows a limit.
-func outputMaxLen(port uint32) uint16 {
-	if port == portController {
-		return maxLenWhole
-	}
-	return 0
-}
-
-// ofsBits packs a range of at most 64 bits as nicira-ext.h does.
-func ofsBits(r flow.Bits) uint16 { return uint16(r.Ofs)<<6 | uint16(r.N-1) }
-
-// appendNicira appends the head of a Nicira action, without its length.
-func appendNicira(b []byte, subtype uint8) []byte {
-	return append(b, 0xff, 0xff, 0, 0, 0, 0, 0x23, 0x20, 0, subtype)
 }
 
 // appendValue appends the low n octets of v, big-endian.

@@ -61,7 +61,7 @@ func textOf(f *flow.Flow) string {
 		}
 	}
 	for _, a := range f.Actions {
-		if a.Op < flow.OpSet || a.Op > flow.OpGoto || a.Src.Field >= flow.NumFields || a.Dst.Field >= flow.NumFields {
+		if !a.Op.Known() || a.Src.Field >= flow.NumFields || a.Dst.Field >= flow.NumFields {
 			return fmt.Sprintf("a flow of table %d", f.Table)
 		}
 	}
@@ -101,10 +101,8 @@ func appendEncoded(b []byte, f *flow.Flow) ([]byte, error) {
 		actions = actions[:last]
 	}
 	b = append(b, next)
-	for i := range actions {
-		if b, err = appendAction(b, &actions[i]); err != nil {
-			return b[:start], err
-		}
+	if b, err = appendActions(b, actions); err != nil {
+		return b[:start], err
 	}
 	// The greatest message that may carry it is that of a bundle.
 	if bundleAddLen+flowModLen+8+7+8+8+len(b)-start-encodedHead-encodedTail > maxLen {

@@ -1,12 +1,15 @@
 package openflow
 
 import (
+	"fmt"
 	"iter"
 	"slices"
+	"testing"
 
 	"pgregory.net/rapid"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
 )
 
 // drawValue draws a number of n bits, small ones and extremes often.
@@ -137,6 +140,9 @@ func genFlow(t *rapid.T) flow.Flow {
 	writable = append(writable, flow.XXReg0, flow.XXReg2, flow.XReg6, flow.Reg0, flow.Reg7, flow.Reg11, flow.Reg14, flow.TunID, flow.TunSrc,
 		flow.TunDst, flow.TunIPv6Dst, flow.Metadata, flow.EthDst, flow.EthSrc)
 	f.Actions = genActions(t, writable, f.Table, ip)
+	if tag, ok := f.Match.Find(flow.VLANTCI); ok && !tag.Value.IsZero() && rapid.Bool().Draw(t, "pop") {
+		f.Actions = append([]flow.Action{flow.PopVLAN()}, f.Actions...)
+	}
 	return f
 }
 
@@ -150,10 +156,13 @@ func genBits(t *rapid.T, fields []flow.Field, most int) flow.Bits {
 	return flow.Bits{Field: field, Ofs: uint8(rapid.IntRange(0, all-n).Draw(t, "ofs")), N: uint8(n)}
 }
 
+// numGroups is how many groups addGroups makes.
+const numGroups = 3
+
 func genActions(t *rapid.T, fields []flow.Field, table uint8, ip bool) []flow.Action {
 	var actions []flow.Action
 	for range rapid.IntRange(0, 8).Draw(t, "actions") {
-		switch rapid.IntRange(0, 5).Draw(t, "op") {
+		switch rapid.IntRange(0, 9).Draw(t, "op") {
 		case 0, 1:
 			dst := genBits(t, fields, 128)
 			v := drawValue(t, int(dst.N))
@@ -178,6 +187,23 @@ func genActions(t *rapid.T, fields []flow.Field, table uint8, ip bool) []flow.Ac
 			actions = append(actions, flow.Output(port))
 		case 5:
 			actions = append(actions, flow.OutputReg(genBits(t, []flow.Field{flow.Reg5, flow.Reg14, flow.XXReg2}, 32)))
+		case 6:
+			actions = append(actions, flow.ToGroup(rapid.Uint32Range(1, numGroups).Draw(t, "group")))
+		case 7:
+			actions = append(actions, flow.Resubmit(rapid.Uint8Range(0, 250).Draw(t, "table")))
+		case 8:
+			a := flow.ToController(rapid.Uint16().Draw(t, "controller"), rapid.Uint32Range(0, 3).Draw(t, "meter"))
+			if rapid.Bool().Draw(t, "cut") {
+				a.MaxLen = rapid.Uint16().Draw(t, "max_len")
+			}
+			if rapid.Bool().Draw(t, "userdata") {
+				a.UserData = string(rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "data"))
+			}
+			actions = append(actions, a)
+		case 9:
+			dst := genBits(t, []flow.Field{flow.Reg4, flow.Reg15, flow.XReg6, flow.XXReg2}, 128)
+			dst.N = 1
+			actions = append(actions, flow.CheckLarger(rapid.Uint16().Draw(t, "octets"), dst))
 		}
 	}
 	if table < 250 && rapid.Bool().Draw(t, "goto") {
@@ -199,6 +225,16 @@ func enc(f *flow.Flow) Encoded {
 		panic(err)
 	}
 	return e
+}
+
+// addGroups makes the groups that drawn flows name.
+func addGroups(tb testing.TB, sw *ovsproc.Switch) {
+	tb.Helper()
+	for i := range numGroups {
+		if _, err := sw.Ofctl(tb.Context(), "add-group", "br-int", fmt.Sprintf("group_id=%d,type=all", i+1)); err != nil {
+			tb.Fatal(err)
+		}
+	}
 }
 
 // adds yields an Add for each flow.

@@ -12,6 +12,7 @@ import (
 // TestRoundTrip: what is applied is what is read back.
 func TestRoundTrip(t *testing.T) {
 	sw := bridge(t)
+	addGroups(t, sw)
 	s := connect(t, sw, Options{})
 	rapid.Check(t, func(rt *rapid.T) {
 		want := distinct(rapid.SliceOfN(rapid.Custom(genFlow), 1, 20).Draw(rt, "flows"))

@@ -48,6 +48,8 @@ const (
 
 	// 7.2.5: actions.
 	actionOutput       = 0
+	actionPopVLAN      = 18
+	actionGroup        = 22
 	actionDecTTL       = 24
 	actionSetField     = 25
 	actionExperimenter = 0xffff
@@ -58,10 +60,23 @@ const (
 	experimenterNicira = 0x00002320
 	experimenterONF    = 0x4f4e4600
 
-	nxRegMove   = 6
-	nxRegLoad   = 7
-	nxOutputReg = 15
-	nxRegLoad2  = 33
+	nxRegMove        = 6
+	nxRegLoad        = 7
+	nxResubmitTable  = 14
+	nxOutputReg      = 15
+	nxController     = 20
+	nxRegLoad2       = 33
+	nxController2    = 37
+	nxCheckPktLarger = 49
+
+	// Properties of NXAST_CONTROLLER2.
+	nxc2MaxLen     = 0
+	nxc2Controller = 1
+	nxc2UserData   = 3
+	nxc2Meter      = 5
+
+	reasonAction = 1      // OFPR_ACTION
+	portInPort16 = 0xfff8 // OFPP_IN_PORT in 16 bits
 
 	// Open vSwitch reports a move that it was given as OpenFlow 1.5's
 	// copy_field in OpenFlow 1.3 in this form of the ONF's (EXT-320).

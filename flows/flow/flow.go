@@ -75,12 +75,34 @@ const (
 	// OpGoto continues in table Table, whose number is greater than the flow's
 	// own (OFPIT_GOTO_TABLE). It comes last.
 	OpGoto
+	// OpGroup does the buckets of group Group (OFPAT_GROUP): see [Group].
+	OpGroup
+	// OpResubmit looks the packet up in table Table as well, and then goes on
+	// (NXAST_RESUBMIT_TABLE). It is for the buckets of groups, which cannot go to
+	// a table; the table's number is greater than that of the flow that names
+	// the group.
+	OpResubmit
+	// OpController sends up to MaxLen octets of the packet to the controllers
+	// whose number is Controller, with UserData, as far as meter Meter lets it
+	// through (NXAST_CONTROLLER2). The packet goes on unchanged.
+	OpController
+	// OpCheckLarger sets the one bit Dst to whether the frame, from its Ethernet
+	// header on, has more than MaxLen octets (NXAST_CHECK_PKT_LARGER).
+	OpCheckLarger
+	// OpPopVLAN takes the outermost 802.1Q tag off (OFPAT_POP_VLAN).
+	OpPopVLAN
+
+	numOps
 )
+
+// Known reports whether o is one of the actions.
+func (o Op) Known() bool { return o >= OpSet && o < numOps }
 
 // Special port numbers (OpenFlow 1.3.5 section 7.2.1; ovs-fields(7), in_port:
 // Open vSwitch numbers its ports in 16 bits, as OpenFlow 1.0 does).
 const (
 	PortInPort = 0xfffffff8 // back where the packet came from
+	PortTable  = 0xfffffff9 // of a packet-out only: the first table
 	PortMax    = 0xfeff     // the greatest number of a real port
 )
 
@@ -109,7 +131,16 @@ type Action struct {
 	Src   Bits
 	Port  uint32
 	Value Value // right-aligned: bit 0 of Value goes to bit Dst.Ofs of the field
+
+	Group      uint32
+	Meter      uint32 // 0: none
+	MaxLen     uint16 // octets
+	Controller uint16 // as NXT_SET_CONTROLLER_ID gives it to a connection
+	UserData   string // octets, at most some 60,000
 }
+
+// WholePacket is the MaxLen of an [OpController] that sends packets uncut.
+const WholePacket = 0xffff
 
 // Set returns the action that writes v to b.
 func Set(b Bits, v Value) Action { return Action{Op: OpSet, Dst: b, Value: v} }
@@ -129,6 +160,28 @@ func OutputReg(src Bits) Action { return Action{Op: OpOutputReg, Src: src} }
 
 // Goto returns the action that continues in a later table.
 func Goto(table uint8) Action { return Action{Op: OpGoto, Table: table} }
+
+// ToGroup returns the action that does the buckets of a group.
+func ToGroup(id uint32) Action { return Action{Op: OpGroup, Group: id} }
+
+// Resubmit returns the action that looks the packet up in a later table, for a
+// bucket.
+func Resubmit(table uint8) Action { return Action{Op: OpResubmit, Table: table} }
+
+// ToController returns the action that sends whole packets to the controllers of
+// that number, metered where meter is not 0.
+func ToController(controller uint16, meter uint32) Action {
+	return Action{Op: OpController, MaxLen: WholePacket, Controller: controller, Meter: meter}
+}
+
+// CheckLarger returns the action that sets the bit dst to whether the frame has
+// more than that many octets.
+func CheckLarger(octets uint16, dst Bits) Action {
+	return Action{Op: OpCheckLarger, MaxLen: octets, Dst: dst}
+}
+
+// PopVLAN returns the action that takes the outermost tag off.
+func PopVLAN() Action { return Action{Op: OpPopVLAN} }
 
 // Equal reports whether two flows are the same in every respect. Both must be
 // canonical.

@@ -99,13 +99,12 @@ func FormatValue(f Field, v Value) string {
 
 // FormatMAC writes the low 48 bits as a MAC address with colons.
 func FormatMAC(v Value) string {
-	const hex = "0123456789abcdef"
 	b := make([]byte, 0, 17)
 	for i, o := range v.Bytes(6) {
 		if i > 0 {
 			b = append(b, ':')
 		}
-		b = append(b, hex[o>>4], hex[o&15])
+		b = append(b, hexDigits[o>>4], hexDigits[o&15])
 	}
 	return string(b)
 }
@@ -153,9 +152,50 @@ func (a Action) Text() string {
 		return "output:" + a.Src.Text()
 	case OpGoto:
 		return "goto_table:" + strconv.Itoa(int(a.Table))
+	case OpGroup:
+		return "group:" + strconv.FormatUint(uint64(a.Group), 10)
+	case OpResubmit:
+		return "resubmit(," + strconv.Itoa(int(a.Table)) + ")"
+	case OpController:
+		return a.controllerText()
+	case OpCheckLarger:
+		return "check_pkt_larger(" + strconv.Itoa(int(a.MaxLen)) + ")->" + a.Dst.Text()
+	case OpPopVLAN:
+		return "pop_vlan"
 	}
 	return "unknown_action_" + strconv.Itoa(int(a.Op))
 }
+
+func (a Action) controllerText() string {
+	var parts []string
+	if a.MaxLen != WholePacket {
+		parts = append(parts, "max_len="+strconv.Itoa(int(a.MaxLen)))
+	}
+	if a.Controller != 0 {
+		parts = append(parts, "id="+strconv.Itoa(int(a.Controller)))
+	}
+	if a.UserData != "" {
+		parts = append(parts, "userdata="+dotted(a.UserData))
+	}
+	if a.Meter != 0 {
+		parts = append(parts, "meter_id="+strconv.FormatUint(uint64(a.Meter), 10))
+	}
+	return "controller(" + strings.Join(parts, ",") + ")"
+}
+
+// dotted writes octets in hexadecimal with points between them.
+func dotted(s string) string {
+	b := make([]byte, 0, 3*len(s))
+	for i := range len(s) {
+		if i > 0 {
+			b = append(b, '.')
+		}
+		b = append(b, hexDigits[s[i]>>4], hexDigits[s[i]&15])
+	}
+	return string(b)
+}
+
+const hexDigits = "0123456789abcdef"
 
 // Text returns the range in the syntax of ovs-actions(7): FIELD[FIRST..LAST].
 func (b Bits) Text() string {

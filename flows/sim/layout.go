@@ -22,6 +22,9 @@ type state [words.Count]uint64
 // (OpenFlow 1.3.5 section 7.2.3.8).
 const tagPresent = 0x1000
 
+// tagLen is how many octets an 802.1Q tag has.
+const tagLen = 4
+
 // get returns a range of a field's bits, right-aligned.
 func (s *state) get(b flow.Bits) flow.Value {
 	p := words.Of(b.Field)
@@ -120,6 +123,10 @@ func (s *state) frame(f packet.Frame) packet.Frame {
 	f.Dst, f.Src = toMAC(s[words.EthDst]), toMAC(s[words.EthSrc])
 	if f.Tagged {
 		f.VID = uint16(s[words.EthDst]>>48) & 0xfff
+		if s[words.EthDst]>>48&tagPresent == 0 { // it was popped
+			f.Tagged, f.VID = false, 0
+			f.Size -= min(f.Size, tagLen)
+		}
 	}
 	switch {
 	case f.HasARP():

@@ -73,6 +73,17 @@ type Hop struct {
 	Result *Result
 }
 
+// Punt returns the first packet that went to controllers, with the hop where it
+// did; nil where none did.
+func (j *Journey) Punt() (hop int, p *Punt) {
+	for i := range j.Hops {
+		if ps := j.Hops[i].Result.Punts; len(ps) > 0 {
+			return i, &ps[0]
+		}
+	}
+	return 0, nil
+}
+
 // Delivery is a packet that left the network by a port that is no tunnel.
 type Delivery struct {
 	Host  string
@@ -197,6 +208,9 @@ func (n *Network) enter(j *Journey, h *Host, in Input, from int) {
 		j.Losses = append(j.Losses, Loss{in.Outer, h.Name, LossTooFar, from})
 		return
 	}
+	if len(h.Switch.groups) > 0 {
+		in.Hash = in.Frame.FlowHash()
+	}
 	j.Hops = append(j.Hops, Hop{h.Name, in, from, j.result()})
 }
 
@@ -206,7 +220,7 @@ func (n *Network) arrive(j *Journey, h *Host, o packet.Outer, f *packet.Frame, f
 		j.Losses = append(j.Losses, Loss{o, h.Name, LossNoTunnel, from})
 		return
 	}
-	n.enter(j, h, Input{port, o, *f}, from)
+	n.enter(j, h, Input{Port: port, Outer: o, Frame: *f}, from)
 }
 
 // run walks the hops that are there and those that they cause.

@@ -142,6 +142,11 @@ func (r *real) load(models []*sim.Switch, ports [][]sim.Port) ([]*bridge, error)
 
 func (b *bridge) addFlows() error {
 	var text strings.Builder
+	for _, g := range b.model.Groups() {
+		if _, err := b.sw.Ofctl(b.t.Context(), "add-group", b.name, g.Text()); err != nil {
+			return err
+		}
+	}
 	for i := range b.model.Flows() {
 		text.WriteString(b.model.Flows()[i].Text() + "\n")
 	}

@@ -28,6 +28,7 @@ const portInPort16 = 0xfff8 // OFPP_IN_PORT in 16 bits
 type Switch struct {
 	flows  []flow.Flow
 	tables [256]*table
+	groups map[uint32]*flow.Group
 	ports  map[uint32]Port
 	keyed  map[uint32]uint32 // tunnel port of each key
 	anyKey uint32            // tunnel port of all other keys; 0 for none
@@ -47,9 +48,13 @@ func (e *FlowError) Error() string {
 // NewSwitch returns a switch with these flows and ports. It keeps flows, which
 // must not be modified any more. A flow that Open vSwitch would refuse is a
 // [*FlowError]: one whose match or action lacks what it presupposes, that goes
-// back to an earlier table, or writes what cannot be written.
-func NewSwitch(flows []flow.Flow, ports []Port) (*Switch, error) {
+// back to an earlier table, names a group that is not there, or writes what cannot
+// be written.
+func NewSwitch(flows []flow.Flow, ports []Port, groups ...flow.Group) (*Switch, error) {
 	s := &Switch{flows: flows, ports: make(map[uint32]Port, len(ports)), keyed: make(map[uint32]uint32)}
+	if err := s.addGroups(groups); err != nil {
+		return nil, err
+	}
 	for _, p := range ports {
 		if _, twice := s.ports[p.Number]; twice || p.Number == 0 || p.Number > MaxPort {
 			return nil, fmt.Errorf("port %d: want numbers from 1 to %d, each once", p.Number, MaxPort)
@@ -70,6 +75,9 @@ func NewSwitch(flows []flow.Flow, ports []Port) (*Switch, error) {
 		err := s.tables[f.Table].add(i, f)
 		if err == nil {
 			err = checkActions(f)
+		}
+		if err == nil {
+			err = s.checkGroups(f)
 		}
 		if err != nil {
 			return nil, &FlowError{i, *f, err.Error()}
@@ -93,29 +101,9 @@ func Check(f *flow.Flow) error {
 
 func checkActions(f *flow.Flow) error {
 	h := headersOf(f.Match)
-	for i, a := range f.Actions {
+	for i := range f.Actions {
+		a := &f.Actions[i]
 		switch a.Op {
-		case flow.OpMove:
-			if a.Src.N != a.Dst.N {
-				return fmt.Errorf("%s: the two have different widths", a.Text())
-			}
-			if !fits(a.Src) || !h.has(a.Src.Field) {
-				return fmt.Errorf("%s: the packet may have no such source", a.Text())
-			}
-			fallthrough
-		case flow.OpSet:
-			if !fits(a.Dst) || a.Dst.Field.Info().ReadOnly || a.Dst.Field == flow.InPort || !h.canSet(a.Dst.Field) {
-				return fmt.Errorf("%s: the field cannot be written here", a.Text())
-			}
-		case flow.OpDecTTL:
-			if !h.ip() {
-				return fmt.Errorf("dec_ttl wants a match on IPv4 or IPv6")
-			}
-		case flow.OpOutput:
-		case flow.OpOutputReg:
-			if !fits(a.Src) || !h.has(a.Src.Field) {
-				return fmt.Errorf("%s: the packet may have no such field", a.Text())
-			}
 		case flow.OpGoto:
 			if a.Table <= f.Table {
 				return fmt.Errorf("goes back to table %d", a.Table)
@@ -123,9 +111,52 @@ func checkActions(f *flow.Flow) error {
 			if i != len(f.Actions)-1 {
 				return fmt.Errorf("goto_table must come last")
 			}
+		case flow.OpPopVLAN:
+			if h.tci < 0 {
+				return fmt.Errorf("pop_vlan wants a match on a tag")
+			}
+			h.tci = -1
+		case flow.OpResubmit:
+			return fmt.Errorf("%s: the model resubmits in the buckets of groups only", a.Text())
 		default:
-			return fmt.Errorf("unknown action %d", a.Op)
+			if err := checkAction(a, h.ip(), h.has, h.canSet); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+// checkAction checks an action where has and canSet say which fields the packet
+// has, and ip whether it is IPv4 or IPv6.
+func checkAction(a *flow.Action, ip bool, has, canSet func(flow.Field) bool) error {
+	switch a.Op {
+	case flow.OpMove:
+		if a.Src.N != a.Dst.N {
+			return fmt.Errorf("%s: the two have different widths", a.Text())
+		}
+		if !fits(a.Src) || !has(a.Src.Field) {
+			return fmt.Errorf("%s: the packet may have no such source", a.Text())
+		}
+		fallthrough
+	case flow.OpSet, flow.OpCheckLarger:
+		if !fits(a.Dst) || a.Dst.Field.Info().ReadOnly || a.Dst.Field == flow.InPort || !canSet(a.Dst.Field) {
+			return fmt.Errorf("%s: the field cannot be written here", a.Text())
+		}
+		if a.Op == flow.OpCheckLarger && a.Dst.N != 1 {
+			return fmt.Errorf("%s: the result is one bit", a.Text())
+		}
+	case flow.OpDecTTL:
+		if !ip {
+			return fmt.Errorf("dec_ttl wants a match on IPv4 or IPv6")
+		}
+	case flow.OpOutput, flow.OpController, flow.OpGroup:
+	case flow.OpOutputReg:
+		if !fits(a.Src) || !has(a.Src.Field) {
+			return fmt.Errorf("%s: the packet may have no such field", a.Text())
+		}
+	default:
+		return fmt.Errorf("unknown action %d", a.Op)
 	}
 	return nil
 }
@@ -155,4 +186,11 @@ type Input struct {
 	Port  uint32
 	Outer packet.Outer // zero where the port is no tunnel port
 	Frame packet.Frame
+	// Hash is what the buckets of groups that select are taken by: bucket number
+	// Hash modulo the sum of the weights, each bucket counted as often as it
+	// weighs. A real switch hashes the packet in a way of its own; it is free to
+	// take any bucket, and takes the same one for all packets of a connection.
+	// All that can happen to a packet shows if Hash runs through
+	// [Switch.Choices] numbers.
+	Hash uint32
 }

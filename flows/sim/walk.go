@@ -84,15 +84,35 @@ type Skip struct {
 	Reason SkipReason
 }
 
+// Punt is a packet that went to controllers. Whether a meter let it through is
+// not modelled: it may have dropped it.
+type Punt struct {
+	Step       int // of Result.Path: the flow that sent it
+	Controller uint16
+	Meter      uint32 // 0: none
+	MaxLen     uint16
+	UserData   string
+	Frame      packet.Frame
+	state      state
+}
+
+// Field returns what a field held when the packet was sent to the controllers.
+func (p *Punt) Field(f flow.Field) flow.Value { return p.state.get(flow.All(f)) }
+
 // Result is what became of one packet in one switch. The zero Result is ready
 // for use.
 type Result struct {
 	Path    []Step
 	Outputs []Output
 	Skipped []Skip
-	End     End
-	Table   uint8 // the table of the end
-	final   state
+	Punts   []Punt
+	// Branches are the buckets of groups that were done, in their order; what
+	// they met is part of Path and the others. What changed in one of them shows
+	// in no other and not behind the group.
+	Branches []Branch
+	End      End   // of the walk apart from the branches
+	Table    uint8 // the table of the end
+	final    state
 }
 
 // Last returns the last flow that the packet met; nil where it met none.
@@ -116,6 +136,8 @@ func (r *Result) Clone() *Result {
 	c.Path = append([]Step(nil), r.Path...)
 	c.Outputs = append([]Output(nil), r.Outputs...)
 	c.Skipped = append([]Skip(nil), r.Skipped...)
+	c.Punts = append([]Punt(nil), r.Punts...)
+	c.Branches = append([]Branch(nil), r.Branches...)
 	return &c
 }
 
@@ -133,6 +155,12 @@ func (r *Result) String() string {
 		}
 		s += "\n"
 	}
+	for _, b := range r.Branches {
+		s += fmt.Sprintf("bucket %d of group %d, named by flow %d of the path: end in table %d: %s\n", b.Bucket, b.Group, b.From, b.Table, b.End)
+	}
+	for _, p := range r.Punts {
+		s += fmt.Sprintf("to controllers %#x: %s\n", p.Controller, p.Frame)
+	}
 	for _, k := range r.Skipped {
 		s += fmt.Sprintf("skipped port %d: %s\n", k.Port, k.Reason)
 	}
@@ -143,9 +171,14 @@ func (r *Result) String() string {
 // into r, whose slices are used again.
 func (s *Switch) Run(in *Input, r *Result) {
 	r.Path, r.Outputs, r.Skipped = r.Path[:0], r.Outputs[:0], r.Skipped[:0]
+	r.Punts, r.Branches = r.Punts[:0], r.Branches[:0]
 	r.final = state{}
 	r.final.load(in.Port, in.Outer, &in.Frame)
-	id := uint8(0)
+	s.walk(in, 0, r)
+}
+
+// walk looks the packet up in a table and in those that follow.
+func (s *Switch) walk(in *Input, id uint8, r *Result) {
 	for more := true; more; {
 		r.Table = id
 		t := s.tables[id]
@@ -163,15 +196,16 @@ func (s *Switch) Run(in *Input, r *Result) {
 		if len(f.Actions) == 0 {
 			r.End = EndDrop
 		}
-		id, more = s.act(in, f, r)
+		id, more = s.act(in, f.Actions, r)
 	}
 }
 
-// act does a flow's actions and returns the table to go to, if there is one.
-func (s *Switch) act(in *Input, f *flow.Flow, r *Result) (next uint8, more bool) {
+// act does actions of a flow or a bucket and returns the table to go to, if there
+// is one.
+func (s *Switch) act(in *Input, actions []flow.Action, r *Result) (next uint8, more bool) {
 	st := &r.final
-	for i := range f.Actions {
-		switch a := &f.Actions[i]; a.Op {
+	for i := range actions {
+		switch a := &actions[i]; a.Op {
 		case flow.OpSet:
 			// The packet may lack a field all the same: one that ends early.
 			if st.headers().canSet(a.Dst.Field) {
@@ -204,6 +238,24 @@ func (s *Switch) act(in *Input, f *flow.Flow, r *Result) (next uint8, more bool)
 			}
 		case flow.OpGoto:
 			return a.Table, true
+		case flow.OpGroup:
+			s.doGroup(in, a.Group, r)
+		case flow.OpResubmit:
+			s.walk(in, a.Table, r)
+		case flow.OpController:
+			r.Punts = append(r.Punts, Punt{Step: len(r.Path) - 1, Controller: a.Controller, Meter: a.Meter, MaxLen: a.MaxLen,
+				UserData: a.UserData, Frame: st.frame(in.Frame), state: *st})
+		case flow.OpCheckLarger:
+			size := in.Frame.Size
+			if in.Frame.Tagged && st[words.EthDst]>>48&tagPresent == 0 {
+				size -= min(size, tagLen)
+			}
+			st.set(a.Dst, flow.Uint(0))
+			if size > a.MaxLen {
+				st.set(a.Dst, flow.Uint(1))
+			}
+		case flow.OpPopVLAN:
+			st[words.EthDst] &= low48
 		}
 	}
 	return 0, false

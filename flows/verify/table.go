@@ -297,6 +297,9 @@ func stepsOf(f *flow.Flow) (steps []step, odd string) {
 				return nil, "it outputs to a port in more than 64 bits"
 			}
 			s.runs = runs(flow.Bits{Field: flow.XReg0, N: a.Src.N}, a.Src)
+		case flow.OpDecTTL, flow.OpGoto:
+		default:
+			return nil, "it does " + a.Text()
 		}
 	}
 	return steps, ""

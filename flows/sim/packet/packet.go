@@ -51,6 +51,9 @@ type Frame struct {
 	IP  IP
 	L4  L4
 	ND  ND
+	// Size is how many octets the frame has from its Ethernet header on, without
+	// the checksum at its end; 0 for one that is larger than nothing.
+	Size uint16
 }
 
 // ARP is an ARP message for IPv4 over Ethernet (RFC 826).
