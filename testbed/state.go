@@ -94,6 +94,10 @@ func (e *NotFoundError) Error() string {
 // Open returns the named testbed below a state root. With an empty name it
 // returns the only one there is.
 func Open(root, name string) (*Testbed, error) {
+	root, err := filepath.Abs(root) // commands that run elsewhere get paths below it
+	if err != nil {
+		return nil, err
+	}
 	if name == "" {
 		all, err := List(root)
 		if err != nil {
