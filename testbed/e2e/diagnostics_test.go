@@ -84,7 +84,7 @@ var plain = []struct {
 	{regexp.MustCompile(`\d\d:\d\d:\d\d, in 2(\.\d)?s`), "TIME, in 2s"},
 	{regexp.MustCompile(`\bport \d+`), "port N"},
 	{regexp.MustCompile(`in_port=\S+`), "in_port=N"},
-	{regexp.MustCompile(`^\d+ +([\d.]+ +)?(h\d )`), "N $2"},     // counts of drops
+	{regexp.MustCompile(`^\d+ +([\d.]+ +)?(h\d )`), "N $2"},       // counts of drops
 	{regexp.MustCompile(`\b\d+ packets, \d+ bytes`), "N packets"}, // and of flows
 	{regexp.MustCompile(`^(h\d +)\d+ packets?:`), "${1}N packets:"},
 	{regexp.MustCompile(`, time \d+ms`), ""},
