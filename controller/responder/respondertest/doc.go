@@ -1,0 +1,3 @@
+// Package respondertest helps to test answerers: a VM to answer, and a decoder of
+// frames that is none of theirs.
+package respondertest
