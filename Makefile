@@ -20,10 +20,10 @@ SUDO    := sudo -E env "PATH=$(PATH)" HOME=/root GOCACHE= "GOMODCACHE=$(shell $(
 AS_ROOT := -exec '$(SUDO)'
 endif
 
-.PHONY: help go deps build install demo test soak unit lint generate bench fuzz clean
+.PHONY: help go deps build install demo test conformance soak unit lint generate bench fuzz clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "PKG=./flows/... is for one part, TESTFLAGS='-run X' goes to go test, FUZZTIME=10s to its fuzzing."
 
 go:
@@ -50,6 +50,10 @@ demo: deps build ## bring up three Open vSwitch hosts and two tenants, show that
 test: deps lint ## everything: lint, then all tests, on real Open vSwitch, with the race detector
 	@echo "compiling the tests"; $(GO) test -race -exec true $(PKG) >/dev/null
 	$(GO) test -race -p 1 -timeout 25m $(AS_ROOT) $(TESTFLAGS) $(PKG)
+
+# Where the tests are in the current directory, go test shows what they print.
+conformance: deps go ## the rows of docs/CONFORMANCE.md, each on real Open vSwitch, as a table; ROW=name for one
+	cd testbed/conformance && $(GO) test -count=1 -timeout 20m $(AS_ROOT) . -row '$(ROW)'
 
 soak: deps go ## the long forms of the tests that have them
 	NVGRE_SOAK=1 $(GO) test -p 1 -timeout 60m $(AS_ROOT) $(TESTFLAGS) $(PKG)

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/drive"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovstest"
 )
 
@@ -40,12 +41,11 @@ func TestDemo(t *testing.T) {
 	ovstest.Require(t)
 	for _, example := range []string{"two-tenants", "hnv-blue-red"} {
 		t.Run(example, func(t *testing.T) {
-			b := &bed{t: t}
-			var err error
-			if b.binary, err = build(); err != nil {
+			binary, err := drive.Binary()
+			if err != nil {
 				t.Fatal(err)
 			}
-			out, errs, code := b.cli("testbed", "--state-dir", t.TempDir(), "demo", "-f", "../examples/"+example+".yaml")
+			out, errs, code := drive.Run(t, binary, "testbed", "--state-dir", t.TempDir(), "demo", "-f", "../examples/"+example+".yaml")
 			if code != 0 {
 				t.Errorf("exit %d\n%s\n%s", code, out, errs)
 			}

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"encoding/json"
 	"net"
 	"net/netip"
 	"slices"
@@ -61,27 +60,6 @@ func datagram(src, dst string) []gopacket.SerializableLayer {
 func arp(op uint16, sha net.HardwareAddr, spa, tpa string) *layers.ARP {
 	return &layers.ARP{AddrType: layers.LinkTypeEthernet, Protocol: layers.EthernetTypeIPv4, HwAddressSize: 6, ProtAddressSize: 4,
 		Operation: op, SourceHwAddress: sha, SourceProtAddress: ip(spa), DstHwAddress: make([]byte, 6), DstProtAddress: ip(tpa)}
-}
-
-// drops returns the packets that a host dropped, by reason.
-func (b *bed) drops(host string) map[string]int {
-	b.t.Helper()
-	out, errs, code := b.cli("dump-flows", host, "--config", b.Settings(), "--drops", "-o", "json")
-	if code != 0 {
-		b.t.Fatalf("dump-flows: %d %s", code, errs)
-	}
-	var dump []struct {
-		Drop    string `json:"drop"`
-		Packets int    `json:"packets"`
-	}
-	if err := json.Unmarshal([]byte(out), &dump); err != nil {
-		b.t.Fatalf("%v in\n%s", err, out)
-	}
-	n := make(map[string]int)
-	for _, f := range dump {
-		n[f.Drop] += f.Packets
-	}
-	return n
 }
 
 // listen counts the UDP datagrams to port 9 that a VM's kernel gets.

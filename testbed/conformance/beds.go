@@ -1,0 +1,48 @@
+package conformance
+
+// Basic is what most rows are tested on: three hosts, the last behind a router
+// of the underlay; two tenants with the same addresses and MACs.
+var Basic = &Bed{
+	Name: "basic",
+	Policy: `version: 1
+hosts:
+  - {name: h1, provider_addresses: [10.99.0.1]}
+  - {name: h2, provider_addresses: [10.99.0.2]}
+  - {name: h3, provider_addresses: [10.99.3.3]}
+routing_domains:
+  - rdid: "{0b1e0000-0000-4000-8000-000000000001}"
+    name: blue
+    subnets:
+      - vsid: 5001
+        prefixes: [10.0.1.0/24]
+        records:
+          - {vm: web1, ca: 10.0.1.11, mac: 02:00:00:00:01:11, iface_id: web1, host: h1}
+          - {vm: web2, ca: 10.0.1.12, mac: 02:00:00:00:01:12, iface_id: web2, host: h2}
+          - {vm: web3, ca: 10.0.1.13, mac: 02:00:00:00:01:13, iface_id: web3, host: h3}
+          - {vm: web4, ca: 10.0.1.14, mac: 02:00:00:00:01:14, iface_id: web4, host: h1}
+          - {vm: roam, ca: 10.0.1.99, mac: 02:00:00:00:01:99, iface_id: roam} # is where its port appears
+      - vsid: 16777214 # the greatest there is
+        prefixes: [10.0.2.0/24]
+        records:
+          - {vm: db1, ca: 10.0.2.11, mac: 02:00:00:00:02:11, iface_id: db1, host: h1}
+          - {vm: db2, ca: 10.0.2.12, mac: 02:00:00:00:02:12, iface_id: db2, host: h2}
+    routes:
+      - {prefix: 172.16.0.0/12, next_hop: 10.0.1.12}
+  - rdid: "{0b1e0000-0000-4000-8000-000000000002}"
+    name: red
+    subnets:
+      - vsid: 6001
+        prefixes: [10.0.1.0/24]
+        records:
+          - {vm: red1, ca: 10.0.1.11, mac: 02:00:00:00:01:11, iface_id: red1, host: h1}
+          - {vm: red2, ca: 10.0.1.12, mac: 02:00:00:00:01:12, iface_id: red2, host: h2}
+          - {vm: redonly, ca: 10.0.1.77, mac: 02:00:00:00:01:77, iface_id: redonly, host: h2}
+`,
+	Topology: `underlay:
+  subnets:
+    - {name: rack1, prefix: 10.99.0.0/24, router: 10.99.0.254}
+    - {name: rack2, prefix: 10.99.3.0/24, router: 10.99.3.254}
+vms:
+  - {name: roam, host: h2}
+`,
+}

@@ -1,0 +1,71 @@
+package conformance
+
+import (
+	"encoding/binary"
+	"strings"
+	"testing"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+)
+
+var mtuRows = []Row{
+	{Name: "full-size-carried", Source: "RFC 7637, 4.4", Level: Recommended, Test: fullSizeCarried,
+		Says: "an inner packet of the whole CA MTU makes an outer packet of exactly the underlay's MTU, and arrives"},
+	{Name: "never-fragmented", Source: "RFC 7637, 4.4", Level: MustNot, Test: neverFragmented,
+		Says: "the sender does not fragment NVGRE packets, and forbids it on the way (DF), also where the inner packet is too big and may be fragmented"},
+	{Name: "fragments-discarded", Source: "RFC 7637, 4.4", Level: May, Test: fragmentsDiscarded,
+		Says: "a receiver may discard fragmented NVGRE packets: it does"},
+	{Name: "path-mtu-reported", Source: "RFC 7637, 4.4", Level: Recommended,
+		Says: "an inner packet that is too big gets ICMP \"fragmentation needed\" or \"packet too big\" with the CA MTU from its router",
+		Note: "it is lost without a word"},
+	{Name: "underlay-mtu-checked", Source: "RFC 7637, 4.4; HNV Test-EncapOverheadSettings", Level: Recommended,
+		Says: "a check on a host finds that the underlay cannot carry the overlay, by packets of the full size", Note: "there is no such check"},
+}
+
+func fullSizeCarried(t *testing.T, n *Network) {
+	mtu := n.Plan().VMMTU()
+	mark := strings.Repeat("x", mtu-20-8)
+	got := n.See(t, "h3", 1, func(f *Frame) bool { return f.Carries(mark) }, func() { n.From(t, "web1", n.Unicast("web1", "web3", mark)) })
+	if f := got[0]; int(f.IP.Length) != n.Plan().MTU {
+		t.Errorf("the outer packet has %d octets, want %d", f.IP.Length, n.Plan().MTU)
+	}
+	n.See(t, "web3", 1, func(f *Frame) bool { return f.Carries(mark) }, func() { n.From(t, "web1", n.Unicast("web1", "web3", mark)) })
+}
+
+func neverFragmented(t *testing.T, n *Network) {
+	mark := Mark()
+	big := Mark() + strings.Repeat("x", n.Plan().VMMTU()-20-8)
+	for _, f := range n.See(t, "underlay", 1, func(f *Frame) bool { return f.IP != nil && f.IP.Protocol == layers.IPProtocolGRE }, func() {
+		// An adapter refuses what exceeds its own MTU; a VM may set it as it likes.
+		n.setMTU(t, "web1", 9000)
+		defer n.setMTU(t, "web1", n.Plan().VMMTU())
+		n.From(t, "web1", n.Unicast("web1", "web2", big), n.Unicast("web1", "web2", mark))
+	}) {
+		if f.IP.Flags != layers.IPv4DontFragment || f.IP.FragOffset != 0 {
+			t.Errorf("flags %s, offset %d: %s", f.IP.Flags, f.IP.FragOffset, f)
+		}
+		if int(f.IP.Length) > n.Plan().MTU {
+			t.Errorf("an outer packet of %d octets: %s", f.IP.Length, f)
+		}
+	}
+}
+
+func fragmentsDiscarded(t *testing.T, n *Network) {
+	mark := Mark()
+	whole := Bytes(append(n.Tunnel("h2", "h1", n.VM("web1").VSID<<8), gopacket.Payload(n.Unicast("web2", "web1", mark+strings.Repeat("y", 400))))...)
+	payload := whole[34:] // behind the outer headers of Ethernet and IPv4
+	const cut = 200       // a multiple of 8
+	fragment := func(offset, end int, more bool) []byte {
+		ip := &layers.IPv4{Version: 4, TTL: 64, Id: 77, Protocol: layers.IPProtocolGRE, SrcIP: IP(n.HostNamed("h2").PAs[0]), DstIP: IP(n.HostNamed("h1").PAs[0]),
+			FragOffset: uint16(offset / 8)}
+		if more {
+			ip.Flags = layers.IPv4MoreFragments
+		}
+		return Bytes(n.Tunnel("h2", "h1", 0)[0], ip, gopacket.Payload(payload[offset:end]))
+	}
+	if f := fragment(0, cut, true); binary.BigEndian.Uint16(f[20:]) != 0x2000 {
+		t.Fatal("the test's fragments are none")
+	}
+	unheard(t, n, mark, fragment(0, cut, true), fragment(cut, len(payload), false))
+}

@@ -1,0 +1,58 @@
+package conformance
+
+import (
+	"testing"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+)
+
+var providerRows = []Row{
+	{Name: "pa-known-only", Source: "RFC 7637, 5", Level: Says, Test: paKnownOnly,
+		Says: "NVGRE from an address that is no PA of a host of the tenant, or to another address, is dropped, and counted"},
+	{Name: "pa-policy", Source: "RFC 7637, 3.2 and 4.3", Level: Says,
+		Says: "of several PAs of a host, policy picks the one for each pair of hosts, the same on both", Note: "the first is used"},
+	{Name: "pa-across-subnets", Source: "RFC 7637, 4.6", Level: Says, Test: outerMACNextHop,
+		Says: "hosts on different subnets of the underlay reach each other through its router"},
+	{Name: "pa-vlan-bond", Source: "HNV provider addresses", Level: HNV,
+		Says: "a PA on a tagged VLAN of a bonded pair of links outlives the loss of a link", Note: "the testbed has no such underlay yet"},
+	{Name: "provider-routes", Source: "HNV provider routes", Level: HNV,
+		Says: "provider routes are compared with what the host's switch uses", Note: "the policy has none"},
+	{Name: "neighbour-pinned", Source: "RFC 7637, 5", Level: Says, Test: neighbourPinned,
+		Says: "no frame of the underlay changes where packets to a PA go: neither forged ARP nor GRE with a forged source"},
+}
+
+func paKnownOnly(t *testing.T, n *Network) {
+	mark := Mark()
+	inner := gopacket.Payload(n.Unicast("web2", "web1", mark))
+	tunnel := func(src, dst string) []byte {
+		ls := n.Tunnel("h2", "h1", n.VM("web1").VSID<<8)
+		ls[1].(*layers.IPv4).SrcIP, ls[1].(*layers.IPv4).DstIP = IP(src), IP(dst)
+		return Bytes(append(ls, inner)...)
+	}
+	h1 := n.HostNamed("h1").PAs[0]
+	for _, f := range n.See(t, "web1", 0, func(f *Frame) bool { return f.Carries(mark) }, func() {
+		n.Dropped(t, "h1", "unknown-pa", 2, func() { n.OnWire(t, "rack1", tunnel("10.99.0.77", h1), tunnel("192.0.2.1", h1)) })
+		n.OnWire(t, "rack1", tunnel(n.HostNamed("h2").PAs[0], "10.99.0.78"))
+	}) {
+		t.Errorf("delivered: %s", f)
+	}
+}
+
+func neighbourPinned(t *testing.T, n *Network) {
+	h1, h2 := n.HostNamed("h1"), n.HostNamed("h2")
+	forger := MAC("02:66:66:66:66:66")
+	gre := n.Tunnel("h2", "h1", 0x66666600)
+	gre[0].(*layers.Ethernet).SrcMAC = forger
+	reply := ARPRequest(forger, h2.PAs[0], h1.PAs[0])
+	reply[1].(*layers.ARP).Operation = layers.ARPReply
+	n.OnWire(t, "rack1",
+		Bytes(ARPRequest(forger, h2.PAs[0], h2.PAs[0])...), // gratuitous
+		Bytes(reply...),
+		Bytes(append(gre, gopacket.Payload(n.Unicast("web2", "web1", Mark())))...))
+	mark := Mark()
+	f := n.See(t, "underlay", 1, func(f *Frame) bool { return f.Carries(mark) }, func() { n.From(t, "web1", n.Unicast("web1", "web2", mark)) })[0]
+	if f.Eth.DstMAC.String() != h2.MAC {
+		t.Errorf("packets to %s go to %s, want %s", h2.PAs[0], f.Eth.DstMAC, h2.MAC)
+	}
+}
