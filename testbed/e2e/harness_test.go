@@ -18,6 +18,7 @@ func TestMain(m *testing.M) { os.Exit(drive.Main(m)) }
 type bed struct {
 	*drive.Bed
 	t      testing.TB
+	binary string
 	root   string
 	policy string // path
 	in     *testbed.Inspection
@@ -28,7 +29,11 @@ type bed struct {
 func up(t testing.TB, example string, settings ...string) *bed {
 	t.Helper()
 	b := drive.Up(t, filepath.Join("..", "examples", example+".yaml"), settings...)
-	return &bed{Bed: b, t: t, root: b.Root, policy: b.Policy, in: b.In}
+	binary, err := drive.Binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bed{Bed: b, t: t, binary: binary, root: b.Root, policy: b.Policy, in: b.In}
 }
 
 func (b *bed) cli(args ...string) (stdout, stderr string, code int) {
