@@ -17,13 +17,14 @@ const (
 	kindFlowRequest
 	kindBundleControl
 	kindMonitor
+	kindPacketOut
 	// KindFlowMod counts changes of flows, whether sent in a bundle or not.
 	KindFlowMod
 	numKinds
 )
 
 var kindNames = [numKinds]string{"hello", "features-request", "set-config", "echo-request", "echo-reply", "barrier-request",
-	"role-request", "flow-stats-request", "bundle-control", "flow-monitor", "flow-mod"}
+	"role-request", "flow-stats-request", "bundle-control", "flow-monitor", "packet-out", "flow-mod"}
 
 // String returns the kind's name, as a metric's label.
 func (k Kind) String() string {
@@ -46,6 +47,7 @@ type Counters struct {
 	BytesReceived uint64            // octets
 	EventsDropped uint64            // events that nobody took in time
 	Malformed     uint64            // events that could not be decoded
+	Refused       uint64            // packets that the switch did not take, of a PacketChannel
 }
 
 type counters struct {
@@ -55,6 +57,7 @@ type counters struct {
 	bytesReceived atomic.Uint64
 	eventsDropped atomic.Uint64
 	malformed     atomic.Uint64
+	refused       atomic.Uint64
 }
 
 func (c *counters) send(k Kind, n int) { c.sent[k].Add(uint64(n)) }
@@ -69,6 +72,7 @@ func (s *Session) Counters() Counters {
 		Sent: make(map[string]uint64, numKinds), Received: make(map[string]uint64),
 		BytesSent: s.counters.bytesSent.Load(), BytesReceived: s.counters.bytesReceived.Load(),
 		EventsDropped: s.counters.eventsDropped.Load(), Malformed: s.counters.malformed.Load(),
+		Refused: s.counters.refused.Load(),
 	}
 	for k := range numKinds {
 		c.Sent[k.String()] = s.counters.sent[k].Load()

@@ -189,13 +189,7 @@ func (d *decoder) lentMatch(raw []byte) (flow.Match, string) {
 	return d.lentTests(raw[4:n])
 }
 
-// tlvs reads a list of OXM fields as a match.
-func (d *decoder) tlvs(raw []byte) (flow.Match, string) {
-	m, why := d.lentTests(raw)
-	return keep(m), why
-}
-
-// lentTests is tlvs without a copy.
+// lentTests reads a list of OXM fields as a match, which is lent.
 func (d *decoder) lentTests(raw []byte) (flow.Match, string) {
 	d.tests = d.tests[:0]
 	sorted := true

@@ -2,8 +2,10 @@ package openflow
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
@@ -97,6 +99,10 @@ func requestName(h header, body []byte) string {
 		return "set-config"
 	case typeFlowMod:
 		return "flow-mod"
+	case typePacketOut:
+		return "packet-out"
+	case typeSetAsync:
+		return "set-async"
 	case typeMultipartRequest:
 		return "flow-stats request"
 	case typeBarrierRequest:
@@ -153,8 +159,8 @@ type PacketIn struct {
 	Table  uint8
 	Cookie uint64 // of the flow
 	Reason uint8
-	// Match has the packet's metadata: input port, tunnel, registers. It is nil
-	// where the vocabulary of [flow.Field] is too small for it.
+	// Match has the packet's metadata as far as [flow.Field] has words for them:
+	// input port, tunnel, registers. What is zero is left out.
 	Match    flow.Match
 	Data     []byte // the packet, or its first octets
 	Length   int    // of the whole packet; 0 if the switch does not say
@@ -216,9 +222,39 @@ func (d *decoder) packetIn(body []byte) (Event, error) {
 	if c.err != nil {
 		return nil, fmt.Errorf("packet-in: %w", c.err)
 	}
-	p.Match, _ = d.match(raw)
+	if n := int(binary.BigEndian.Uint16(raw[2:])); n <= len(raw) {
+		p.Match = d.metadata(raw[4:n])
+	}
 	p.Data = bytes.Clone(c.b)
 	return p, nil
+}
+
+// Field returns what a field of the packet's metadata holds; zero where the switch
+// does not say.
+func (p *PacketIn) Field(f flow.Field) flow.Value {
+	t, _ := p.Match.Find(f)
+	return t.Value
+}
+
+// metadata reads the OXM fields of a packet's metadata, without those that it
+// has no words for.
+func (d *decoder) metadata(raw []byte) flow.Match {
+	d.tests = d.tests[:0]
+	for c := (cursor{b: raw}); c.more(); {
+		start := c.b
+		n := int(c.u32() & 0xff)
+		c.skip(n)
+		if c.err != nil {
+			break
+		}
+		one := cursor{b: start[:4+n]}
+		f, value, mask, why := readOXM(&one)
+		if why != "" || wide(f) || value.And(mask) != value || slices.ContainsFunc(d.tests, func(t flow.Test) bool { return t.Field == f }) {
+			continue
+		}
+		d.tests = append(d.tests, flow.Test{Field: f, Value: value, Mask: mask})
+	}
+	return keep(flow.Match(d.tests).Canonical())
 }
 
 // packetIn2 reads the properties of NXT_PACKET_IN2 (nicira-ext.h).
@@ -244,7 +280,7 @@ func (d *decoder) packetIn2(body []byte) (Event, error) {
 		case 5:
 			p.Reason = prop.u8()
 		case 6:
-			p.Match, _ = d.tlvs(prop.b)
+			p.Match = d.metadata(prop.b)
 		case 7:
 			p.UserData = bytes.Clone(prop.b)
 		}

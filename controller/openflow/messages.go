@@ -42,7 +42,7 @@ func encodeBare(xid uint32, kind uint8) ([]byte, error) {
 }
 
 // encodeSetConfig asks for whole packets. While it was not sent, or says 0, a
-// switch's management socket gets no packet-ins at all.
+// switch's management socket gets no packet-ins at all; [Session.setUp] says which.
 func encodeSetConfig(xid uint32) ([]byte, error) {
 	c := of.NewSetConfig()
 	c.MissSendLen = maxLenWhole

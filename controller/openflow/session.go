@@ -23,9 +23,13 @@ type Options struct {
 	EchoTimeout      time.Duration // silence after which it is given up; 0: 15 s
 
 	EventQueue int // events kept for a slow reader before new ones are dropped; 0: 256
+
+	packets    bool   // a channel for packets: see NewPacketChannel
+	controller uint16 // its number
 }
 
-// Session is one OpenFlow 1.3 connection to a bridge. Its methods may be called
+// Session is one OpenFlow 1.3 connection to a bridge. The switch sends it no
+// packets: for those there is [PacketChannel]. Its methods may be called
 // concurrently. It ends with Close, with its context, when the connection
 // breaks or when the switch falls silent; all calls then return its error.
 type Session struct {
@@ -114,7 +118,8 @@ func setDefault[T time.Duration | int](v *T, d T) {
 	}
 }
 
-// handshake exchanges hellos, asks who the switch is and asks for packet-ins.
+// handshake exchanges hellos, asks who the switch is and says what it may send
+// unasked.
 func (s *Session) handshake(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.opts.HandshakeTimeout,
 		fmt.Errorf("no answer within %v: %w", s.opts.HandshakeTimeout, ErrPeerSilent))
@@ -146,7 +151,10 @@ func (s *Session) handshake(ctx context.Context) error {
 	if b, err = encodeSetConfig(s.nextXID(1)); err != nil {
 		return err
 	}
-	return s.send(ctx, kindSetConfig, b)
+	if err := s.send(ctx, kindSetConfig, b); err != nil {
+		return err
+	}
+	return s.setUp(ctx)
 }
 
 // DatapathID returns the bridge's identifier: its low 48 bits are usually its
@@ -317,6 +325,10 @@ func (s *Session) dispatch(d *decoder, h header, body []byte) {
 	switch {
 	case waiting != nil:
 		waiting.message(h, body)
+	case h.kind == typeError && s.opts.packets:
+		// A packet that a tenant caused: no reason to fill the log.
+		s.counters.refused.Add(1)
+		s.log.Debug("the switch refused a packet", "error", readError(h, body))
 	case h.kind == typeError:
 		s.log.Warn("the switch reports an error for which nobody waits", "error", readError(h, body))
 	case h.kind == typeExperimenter && monitorNotice(body):

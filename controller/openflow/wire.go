@@ -19,6 +19,7 @@ const (
 	typePacketIn         = 10
 	typeFlowRemoved      = 11
 	typePortStatus       = 12
+	typePacketOut        = 13
 	typeFlowMod          = 14
 	typeMultipartRequest = 18
 	typeMultipartReply   = 19
@@ -26,6 +27,7 @@ const (
 	typeBarrierReply     = 21
 	typeRoleRequest      = 24
 	typeRoleReply        = 25
+	typeSetAsync         = 28
 
 	multipartFlow      = 1
 	multipartReplyMore = 1
@@ -82,7 +84,10 @@ const (
 	// copy_field in OpenFlow 1.3 in this form of the ONF's (EXT-320).
 	onfCopyField = 3200
 
-	nxtPacketIn2 = 30
+	nxtSetPacketInFormat = 16
+	nxtSetControllerID   = 20
+	nxtPacketIn2         = 30
+	packetInFormat2      = 2 // NXPIF_NXT_PACKET_IN2
 
 	// EXT-230: bundles.
 	onfBundleControl = 2300

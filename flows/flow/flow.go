@@ -82,7 +82,8 @@ const (
 	// a table; the table's number is greater than that of the flow that names
 	// the group.
 	OpResubmit
-	// OpController sends up to MaxLen octets of the packet to the controllers
+	// OpController sends MaxLen octets of the packet or, as Open vSwitch does since
+	// it has no buffers (2.7), more of them to the controllers
 	// whose number is Controller, with UserData, as far as meter Meter lets it
 	// through (NXAST_CONTROLLER2). The packet goes on unchanged.
 	OpController

@@ -204,6 +204,10 @@ func (c *conn) handle(msg []byte) {
 		err = c.getConfig(msg)
 	case typeSetConfig:
 		err = c.setConfig(msg)
+	case typeSetAsync: // it sends nothing unasked anyway
+		if len(msg) != headerLen+24 {
+			err = errBadLen
+		}
 	case typePacketOut:
 		c.count(func(k *Counters) { k.PacketOuts++ })
 	case typeFlowMod:
@@ -408,6 +412,8 @@ func (c *conn) experimenter(msg []byte) *Error {
 		return c.bundleControl(msg)
 	case who == onf && kind == onfBundleAdd:
 		return c.bundleAdd(msg)
+	case who == nicira && (kind == nxtSetPacketInFormat || kind == nxtSetControllerID):
+		return nil // no packet goes to controllers
 	case who == onf || who == nicira:
 		return errBadExpType
 	}

@@ -261,6 +261,8 @@ var scenarios = map[string][]step{
 	"features":                {on0(message(typeFeaturesRequest, xid))},
 	"features too long":       {on0(message(typeFeaturesRequest, xid, u64(0)))},
 	"configuration":           {on0(message(typeGetConfigRequest, xid), message(typeSetConfig, xid, u16(0, 0xffff)), message(typeGetConfigRequest, xid))},
+	"what comes unasked":      {on0(message(typeSetAsync, xid, make([]byte, 24)), message(typeEchoRequest, xid))},
+	"packets to controllers":  {on0(message(typeExperimenter, xid, u32(nicira, nxtSetPacketInFormat, 2)), message(typeExperimenter, xid, u32(nicira, nxtSetControllerID, 0, 5)), message(typeEchoRequest, xid))},
 	"configuration short":     {on0(message(typeSetConfig, xid, u16(0)))},
 	"barrier too long":        {on0(message(typeBarrierRequest, xid, u64(0)))},
 	"unknown type":            {on0(message(77, xid))},

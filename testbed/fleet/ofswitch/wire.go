@@ -28,6 +28,7 @@ const (
 	typeBarrierReply     = 21
 	typeRoleRequest      = 24
 	typeRoleReply        = 25
+	typeSetAsync         = 28
 
 	// 7.3.5: kinds of multipart messages.
 	multipartDesc      = 0
@@ -86,12 +87,15 @@ const (
 	onfRoleStatus    = 1911 // EXT-191
 	onfBundleControl = 2300
 	onfBundleAdd     = 2301
-	bundleOpen       = 0
-	bundleClose      = 2
-	bundleCommit     = 4
-	bundleDiscard    = 6
-	bundleAtomic     = 1
-	bundleOrdered    = 2
+
+	nxtSetPacketInFormat = 16
+	nxtSetControllerID   = 20
+	bundleOpen           = 0
+	bundleClose          = 2
+	bundleCommit         = 4
+	bundleDiscard        = 6
+	bundleAtomic         = 1
+	bundleOrdered        = 2
 
 	// 7.3.9.
 	roleNoChange = 0
