@@ -185,6 +185,7 @@ func tally(changes []api.Change) string {
 func deleteCmd() *cobra.Command {
 	var c change
 	var file string
+	var guard lossGuard
 	cmd := &cobra.Command{
 		Use:   "delete KEY... | -f FILE",
 		Short: "Delete objects of the policy",
@@ -193,14 +194,21 @@ An object that others need can only be deleted together with them. Keys are
 those that "nvgre-ofctl get KIND -o name" prints:
 
   hosts/NAME  routing-domains/RDID  subnets/VSID  records/VSID/CA
-  routes/RDID/PREFIX/LENGTH/METRIC/NEXTHOP  gateway-mac`,
+  routes/RDID/PREFIX/LENGTH/METRIC/NEXTHOP  gateway-mac
+
+With --require-no-loss nothing is deleted if VMs that reach one another now would
+no longer do so, as for "nvgre-ofctl apply".`,
 		Example:           "  nvgre-ofctl delete records/5001/10.0.1.11\n  nvgre-ofctl get records --host h3 -o name | xargs nvgre-ofctl delete",
 		ValidArgsFunction: completeKeys(&c.connection),
 	}
 	c.addFlags(cmd)
 	fileFlag(cmd, &file)
+	guard.addFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := oneOf("output", c.output, "table", "json"); err != nil {
+			return err
+		}
+		if err := guard.check(); err != nil {
 			return err
 		}
 		if (len(args) == 0) == (file == "") {
@@ -225,6 +233,9 @@ those that "nvgre-ofctl get KIND -o name" prints:
 			}
 			changes = append(changes, tenant.Delete(k))
 		}
+		if guard.on {
+			return guard.run(cmd, &c, changes, from, c.options(cmd))
+		}
 		return c.run(cmd, changes, from, c.options(cmd))
 	}
 	return cmd
@@ -234,11 +245,14 @@ func rollbackCmd() *cobra.Command {
 	var c change
 	var to uint64
 	var at string
+	var guard lossGuard
 	cmd := &cobra.Command{
 		Use:   "rollback --to REVISION | --to-time TIME",
 		Short: "Make the policy what it was at an earlier revision",
 		Long: `Make a new revision that holds what an earlier one held. What came between stays
-in the history, and can be returned to in the same way.`,
+in the history, and can be returned to in the same way. With --require-no-loss
+nothing is stored if VMs that reach one another now would no longer do so, as for
+"nvgre-ofctl apply".`,
 		Example:           "  nvgre-ofctl get revisions\n  nvgre-ofctl diff --from 1042\n  nvgre-ofctl rollback --to 1042 -m 'the change of 14:00 was wrong'",
 		Args:              exactly(0, "no arguments"),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -246,8 +260,12 @@ in the history, and can be returned to in the same way.`,
 	c.addFlags(cmd)
 	cmd.Flags().Uint64Var(&to, "to", 0, "the revision to return to")
 	cmd.Flags().StringVar(&at, "to-time", "", "the time to return to")
+	guard.addFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := oneOf("output", c.output, "table", "json"); err != nil {
+			return err
+		}
+		if err := guard.check(); err != nil {
 			return err
 		}
 		if (to == 0) == (at == "") {
@@ -259,6 +277,9 @@ in the history, and can be returned to in the same way.`,
 			if when, err = parseTime("to-time", at); err != nil {
 				return err
 			}
+		}
+		if guard.on {
+			return guard.rollback(cmd, &c, to, when, c.options(cmd))
 		}
 		return c.with(cmd, func(ctx context.Context, cl *client.Client) error {
 			a, err := cl.Rollback(ctx, to, when, c.options(cmd))

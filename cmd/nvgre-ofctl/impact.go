@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -158,7 +159,8 @@ func (f *forwarding) step(ctx context.Context, cl *client.Client, changes []tena
 	return s, f.judge(ctx, cl, s, nil)
 }
 
-// lossGuard is the flags of apply --require-no-loss.
+// lossGuard is the flags of --require-no-loss, of all commands that change the
+// policy.
 type lossGuard struct {
 	on    bool
 	allow []string
@@ -208,37 +210,87 @@ func (g *lossGuard) allowed(before, after *tenant.Policy) (func(*tenant.LookupRe
 func (g *lossGuard) run(cmd *cobra.Command, c *change, changes []tenant.Change, from sources, o client.ApplyOptions) error {
 	return c.with(cmd, func(ctx context.Context, cl *client.Client) error {
 		before, after, err := next(ctx, cl, changes, o.Replace)
-		switch {
-		case errors.Is(err, errUnsound): // the controller says more of it
-		case err != nil:
+		if errors.Is(err, errUnsound) { // the controller says more of it
+			_, err := cl.Apply(ctx, changes, o)
+			return from.locate(err)
+		}
+		if err == nil {
+			err = g.judge(ctx, cmd, cl, before, after, &o)
+		}
+		if err != nil {
 			return err
-		case o.IfRevision != 0 && o.IfRevision != before.Revision(): // it refuses this too
-		default:
-			allow, err := g.allowed(before, after)
-			if err != nil {
-				return err
-			}
-			f := forwarding{most: mostLines}
-			s := &impactStep{before: before, after: after}
-			if err := f.judge(ctx, cl, s, allow); err != nil {
-				return err
-			}
-			if n := s.report.Breaches; n > 0 {
-				printLost(cmd.ErrOrStderr(), s.report)
-				return withCode(codeFailed, fmt.Errorf("refused: the change breaks %s %s; nothing was stored. Name the VMs that may lose it with --allow-loss", plural(n, "pair"), whereText(s)))
-			}
-			o.IfRevision = before.Revision()
 		}
 		a, err := cl.Apply(ctx, changes, o)
 		if err != nil {
-			var p *api.Problem
-			if errors.As(err, &p) && p.Type == api.TypeConflict && c.ifRevision == 0 {
-				return fmt.Errorf("the policy has changed since the change was judged: %w", err)
-			}
-			return from.locate(err)
+			return c.overtaken(err, from)
 		}
 		return c.print(cmd, a)
 	})
+}
+
+// rollback returns to a revision, or to a time, unless that breaks something.
+func (g *lossGuard) rollback(cmd *cobra.Command, c *change, to uint64, when time.Time, o client.ApplyOptions) error {
+	return c.with(cmd, func(ctx context.Context, cl *client.Client) error {
+		before, err := policyAt(ctx, cl, 0)
+		if err != nil {
+			return err
+		}
+		q := url.Values{}
+		if to != 0 {
+			q.Set("revision", strconv.FormatUint(to, 10))
+		} else {
+			q.Set("at", when.UTC().Format(time.RFC3339Nano))
+		}
+		data, err := cl.Policy(ctx, q)
+		if err != nil {
+			return err
+		}
+		after, err := policyfile.Parse("the policy to return to", data, before.Revision()+1)
+		if err != nil {
+			return err
+		}
+		if err := g.judge(ctx, cmd, cl, before, after, &o); err != nil {
+			return err
+		}
+		a, err := cl.Rollback(ctx, to, when, o)
+		if err != nil {
+			return c.overtaken(err, nil)
+		}
+		return c.print(cmd, a)
+	})
+}
+
+// judge refuses a change that breaks something, and otherwise makes sure that
+// what it judged is what is stored.
+func (g *lossGuard) judge(ctx context.Context, cmd *cobra.Command, cl *client.Client, before, after *tenant.Policy, o *client.ApplyOptions) error {
+	if o.IfRevision != 0 && o.IfRevision != before.Revision() {
+		return nil // the controller refuses it, and says why
+	}
+	allow, err := g.allowed(before, after)
+	if err != nil {
+		return err
+	}
+	f := forwarding{most: mostLines}
+	s := &impactStep{before: before, after: after}
+	if err := f.judge(ctx, cl, s, allow); err != nil {
+		return err
+	}
+	if n := s.report.Breaches; n > 0 {
+		printLost(cmd.ErrOrStderr(), s.report)
+		return withCode(codeFailed, fmt.Errorf("refused: the change breaks %s %s; nothing was stored. Name the VMs that may lose it with --allow-loss", plural(n, "pair"), whereText(s)))
+	}
+	o.IfRevision = before.Revision()
+	return nil
+}
+
+// overtaken says of a conflict that somebody else was faster, where the user has
+// not asked for a revision.
+func (c *change) overtaken(err error, from sources) error {
+	var p *api.Problem
+	if errors.As(err, &p) && p.Type == api.TypeConflict && c.ifRevision == 0 {
+		return fmt.Errorf("the policy has changed since the change was judged: %w", err)
+	}
+	return from.locate(err)
 }
 
 func whereText(s *impactStep) string {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -54,6 +55,29 @@ func TestRequireNoLoss(t *testing.T) {
 	// What is not sound the controller refuses, as ever.
 	clash := file(t, "clash.yaml", strings.NewReplacer("5001", "5002", "6001", "6002", "blue", "green", "name: red", "name: brown").Replace(goodPolicy))
 	mustRun(t, 3, []string{"apply", "-f", clash, "--require-no-loss"}, "clash.yaml:", "nothing was stored")
+}
+
+func TestRequireNoLossOfDeleteAndRollback(t *testing.T) {
+	b := serveAPI(t)
+	good := file(t, "good.yaml", goodPolicy)
+	less := file(t, "less.yaml", strings.Replace(goodPolicy, "          - {vm: roam, ca: 10.0.1.13, mac: 02:b0:00:00:01:13}\n", "", 1))
+	mustRun(t, 0, []string{"apply", "-f", less})
+	first := b.Policy().Revision()
+	mustRun(t, 0, []string{"apply", "-f", good})
+	before := b.Policy().Revision()
+	mustRun(t, 1, []string{"delete", "records/5001/10.0.1.13", "--require-no-loss"}, "lost: blue roam (10.0.1.13) -> web1 (10.0.1.11)", "the change breaks 5 pairs", "nothing was stored")
+	mustRun(t, 1, []string{"rollback", "--to", strconv.FormatUint(first, 10), "--require-no-loss"}, "the change breaks 5 pairs", "nothing was stored")
+	mustRun(t, 2, []string{"delete", "records/5001/10.0.1.13", "--allow-loss", "roam"}, "--allow-loss is for --require-no-loss")
+	mustRun(t, 2, []string{"rollback", "--to", "1", "--allow-loss", "roam"}, "--allow-loss is for --require-no-loss")
+	mustRun(t, 0, []string{"delete", "records/5001/10.0.1.99", "--require-no-loss"}, "nothing to change")
+	if b.Policy().Revision() != before {
+		t.Fatal("something was stored")
+	}
+	mustRun(t, 0, []string{"delete", "records/5001/10.0.1.13", "--require-no-loss", "--allow-loss", "blue/roam"}, "deleted  records/5001/10.0.1.13")
+	// What brings VMs back breaks nothing, and is stored.
+	mustRun(t, 0, []string{"rollback", "--to", strconv.FormatUint(before, 10), "--require-no-loss"}, "created  records/5001/10.0.1.13")
+	mustRun(t, 0, []string{"rollback", "--to", strconv.FormatUint(first, 10), "--require-no-loss", "--allow-loss", "roam"}, "deleted  records/5001/10.0.1.13")
+	mustRun(t, 1, []string{"rollback", "--to", "999", "--require-no-loss"}, "there is no such revision yet")
 }
 
 // What was judged is what is stored: a change of somebody else in between makes
