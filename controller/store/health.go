@@ -53,6 +53,12 @@ func (s *Store) Status() Status {
 	defer s.mu.Unlock()
 	h := &s.health
 	st := Status{Connected: h.connected && h.dead == nil, Head: s.Head(), Latest: h.latest, Members: h.members, Size: h.size}
+	if s.member != nil { // which knows better than what was asked some seconds ago
+		st.Members = slices.Clone(h.members)
+		for i := range st.Members {
+			st.Members[i].Leader = st.Members[i].ID == uint64(s.member.etcd.Server.Leader())
+		}
+	}
 	switch {
 	case h.dead != nil:
 		st.Error = h.dead

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/netspace"
 )
 
 // A Controller is a running `nvgre-ofctl controller`. It ends with the test.
@@ -34,9 +36,19 @@ func (b *Bed) Start() *Controller {
 // StartWith is like [Bed.Start], with another settings file.
 func (b *Bed) StartWith(settings string) *Controller {
 	b.t.Helper()
+	return b.StartIn("", settings)
+}
+
+// StartIn is like [Bed.StartWith], in a network namespace; "": that of the test.
+func (b *Bed) StartIn(namespace, settings string) *Controller {
+	b.t.Helper()
 	c := &Controller{b: b, cmd: exec.Command(b.binary, "controller", "--config", settings), log: &bytes.Buffer{}, done: make(chan struct{})}
 	c.cmd.Stdout, c.cmd.Stderr = c.log, c.log
-	if err := c.cmd.Start(); err != nil {
+	start := c.cmd.Start
+	if namespace != "" {
+		start = func() error { return netspace.Do(namespace, c.cmd.Start) }
+	}
+	if err := start(); err != nil {
 		b.t.Fatal(err)
 	}
 	go func() { c.err = c.cmd.Wait(); close(c.done) }()

@@ -12,9 +12,28 @@ import (
 	"time"
 )
 
+// trioName names the controllers of a trio: so that each drives one of the hosts
+// h1, h2 and h3.
+func trioName(i int) string { return fmt.Sprintf("c%d", i+6) }
+
 // trio makes three settings files of the testbed's one, for controllers that
 // share the store in them, and returns their names.
 func (b *bed) trio() (settings []string) {
+	b.t.Helper()
+	var addresses []string
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		defer l.Close()
+		addresses = append(addresses, l.Addr().String())
+	}
+	return b.trioAt(addresses)
+}
+
+// trioAt is trio with the members of etcd at those addresses.
+func (b *bed) trioAt(addresses []string) (settings []string) {
 	b.t.Helper()
 	text, err := os.ReadFile(b.Settings())
 	if err != nil {
@@ -27,18 +46,13 @@ func (b *bed) trio() (settings []string) {
 		}
 	}
 	var peers []string
-	for i := range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		defer l.Close()
-		peers = append(peers, fmt.Sprintf("c%d=http://%s", i+1, l.Addr()))
+	for i, a := range addresses {
+		peers = append(peers, trioName(i)+"=http://"+a)
 	}
 	for i := range 3 {
-		name := filepath.Join(b.root, fmt.Sprintf("c%d.yaml", i+1))
-		head := fmt.Sprintf("name: c%d\nadmin-socket: %s\napi-socket: %s\nstore: {directory: %s, cluster: {peers: '%s'}}\n",
-			i+1, b.trioSocket(i, "admin"), b.trioSocket(i, "api"), filepath.Join(b.root, fmt.Sprintf("etcd%d", i+1)), strings.Join(peers, ","))
+		name := filepath.Join(b.root, trioName(i)+".yaml")
+		head := fmt.Sprintf("name: %s\nadmin-socket: %s\napi-socket: %s\nstore: {directory: %s, cluster: {peers: '%s'}}\n",
+			trioName(i), b.trioSocket(i, "admin"), b.trioSocket(i, "api"), filepath.Join(b.root, "etcd"+trioName(i)), strings.Join(peers, ","))
 		if err := os.WriteFile(name, []byte(head+keep.String()), 0o600); err != nil {
 			b.t.Fatal(err)
 		}
@@ -48,7 +62,7 @@ func (b *bed) trio() (settings []string) {
 }
 
 func (b *bed) trioSocket(i int, what string) string {
-	return filepath.Join(b.root, fmt.Sprintf("c%d.%s", i+1, what))
+	return filepath.Join(b.root, trioName(i)+"."+what)
 }
 
 // trioReady reports whether a controller says that all is well, its own hosts
@@ -62,6 +76,7 @@ func (b *bed) trioReady(i int) (string, bool) {
 // of etcd with it: forwarding depends on none of them.
 func TestControllersKilledInTurnLoseNoPacket(t *testing.T) {
 	b := up(t, "two-tenants")
+	writes := b.watchWriters()
 	files := b.trio()
 	start := func(i int) *controller { return b.startWith(files[i]) }
 	all := []*controller{start(0), start(1), start(2)}
@@ -73,7 +88,7 @@ func TestControllersKilledInTurnLoseNoPacket(t *testing.T) {
 		t.Helper()
 		for _, i := range which {
 			why := ""
-			until(t, 30*time.Second, fmt.Sprintf("controller c%d to be ready", i+1), func() (ok bool) { why, ok = b.trioReady(i); return ok }, func() string { return why })
+			until(t, 30*time.Second, fmt.Sprintf("controller %s to be ready", trioName(i)), func() (ok bool) { why, ok = b.trioReady(i); return ok }, func() string { return why })
 		}
 	}
 	ready(0, 1, 2)
@@ -87,7 +102,7 @@ func TestControllersKilledInTurnLoseNoPacket(t *testing.T) {
 	// Without a quorum nothing changes, and packets go on.
 	all[0].kill(syscall.SIGKILL)
 	all[1].kill(syscall.SIGKILL)
-	until(t, 10*time.Second, "c3 to be frozen", func() bool { out, _ := b.trioReady(2); return strings.Contains(out, `"frozen": true`) }, nil)
+	until(t, 10*time.Second, "the last to be frozen", func() bool { out, _ := b.trioReady(2); return strings.Contains(out, `"frozen": true`) }, nil)
 	all[2].kill(syscall.SIGKILL)
 	for i := range all {
 		all[i] = start(i)
@@ -98,4 +113,5 @@ func TestControllersKilledInTurnLoseNoPacket(t *testing.T) {
 	if lost > 0 {
 		t.Errorf("%d of %d lost; worst %v", lost, sent, worst)
 	}
+	writes.check()
 }

@@ -59,6 +59,11 @@ func (b *bed) startWith(settings string) *controller {
 	return &controller{b.StartWith(settings)}
 }
 
+func (b *bed) startIn(namespace, settings string) *controller {
+	b.t.Helper()
+	return &controller{b.StartIn(namespace, settings)}
+}
+
 func (b *bed) ready() *controller {
 	b.t.Helper()
 	return &controller{b.Ready()}

@@ -232,7 +232,8 @@ func (x *trio) shared() {
 	})
 }
 
-// TestFailover kills each of three controllers in turn, its member of etcd with it.
+// TestFailover kills each of three controllers in turn, its member of etcd with
+// it, and then always the one with etcd's leader.
 func TestFailover(t *testing.T) {
 	x := startTrio(t, fleet.Options{Plan: fleet.Plan{Hosts: 60, Records: 600, Domains: 20, DomainsPerHost: 4}, Attach: 1})
 	x.apply(0, "-f", x.policy)
@@ -242,22 +243,40 @@ func TestFailover(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for round := range 6 {
-		i := round % 3
+	rounds := 6
+	if os.Getenv("NVGRE_SOAK") != "" {
+		rounds = 23
+	}
+	times := map[string][]time.Duration{}
+	for round := range rounds {
+		i, lead := round, -1
+		until(t, "etcd has a leader", func() bool { lead = x.leader(); return lead >= 0 })
+		if round >= 3 {
+			i = lead
+		}
+		who := "another"
+		if i == lead {
+			who = "etcd's leader"
+		}
 		hosts := x.hostsOf(i)
-		lead := x.leader()
 		x.kill(i)
 		took := until(t, "the hosts are driven again", func() bool {
 			return x.taken(i, hosts) && x.mastered(hosts)
 		})
-		t.Logf("c%d killed (leader of etcd: c%d): %d hosts driven again after %v", i+1, lead+1, len(hosts), took.Round(time.Millisecond))
-		if took > 2*time.Second {
-			t.Errorf("hosts of c%d were without a driver for %v", i+1, took)
-		}
+		t.Logf("c%d killed, %s: %d hosts driven again after %v", i+1, who, len(hosts), took.Round(time.Millisecond))
+		times[who] = append(times[who], took.Round(time.Millisecond))
 		x.land((i+1)%3, x.f.Layout().Record(0)) // two controllers know it
 		x.start(i)
 		x.shared()
 		x.land(i, x.f.Layout().Record(0))
+	}
+	for who, all := range times {
+		slices.Sort(all)
+		median, longest := all[len(all)/2], all[len(all)-1]
+		t.Logf("%s killed %d times: median %v, longest %v", who, len(all), median, longest)
+		if median > 2*time.Second || longest > 4*time.Second { // machines are busy at times
+			t.Errorf("%s killed: hosts without a driver for %v", who, all)
+		}
 	}
 	if err := x.f.CheckWriters(); err != nil {
 		t.Error(err)
