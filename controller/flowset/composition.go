@@ -13,8 +13,9 @@ import (
 // Composition itself costs 40 octets a block. Assignment copies it, and any
 // number of goroutines may read it. The zero Composition is empty.
 //
-// Blocks should have no entry in common. Where they do, such as while a VSID
-// moves between routing domains, the block whose name sorts first counts.
+// Blocks must have no entry in common: nothing looks for one in all of them when
+// it changes in one. From one Composition to the next it may go from a block to
+// another, such as when a VSID moves between routing domains.
 type Composition struct {
 	blocks []block // by id; never changed
 	flows  int
@@ -78,7 +79,7 @@ func (c Composition) IDs() iter.Seq[string] {
 	}
 }
 
-// Len returns the number of flows; an entry that several blocks have counts as often.
+// Len returns the number of flows.
 func (c Composition) Len() int { return c.flows }
 
 // Find returns the flow that is the same entry as e.
@@ -91,8 +92,7 @@ func (c Composition) Find(e openflow.Encoded) (openflow.Encoded, bool) {
 	return "", false
 }
 
-// Unordered yields the flows of one block after the other; an entry that
-// several blocks have comes as often, and first the one that counts.
+// Unordered yields the flows of one block after the other.
 func (c Composition) Unordered() iter.Seq[openflow.Encoded] {
 	return func(yield func(openflow.Encoded) bool) {
 		for i := range c.blocks {
@@ -105,7 +105,7 @@ func (c Composition) Unordered() iter.Seq[openflow.Encoded] {
 	}
 }
 
-// All yields the flows in order, each entry once.
+// All yields the flows in order.
 func (c Composition) All() iter.Seq[openflow.Encoded] {
 	return func(yield func(openflow.Encoded) bool) {
 		for ch := range (Composition{}).Diff(c) {

@@ -3,8 +3,6 @@ package flowset
 import (
 	"cmp"
 	"iter"
-
-	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
 )
 
 // Diff yields, in order, the entries in which after differs from c. Blocks that
@@ -12,14 +10,14 @@ import (
 // much as the edits between them.
 func (c Composition) Diff(after Composition) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
-		pairs := pair(c.blocks, after.blocks)
-		changes := differences(pairs)
+		changes := differences(pair(c.blocks, after.blocks))
 		for len(changes) > 0 {
-			n := 1
-			for n < len(changes) && changes[n].Entry().SameEntry(changes[0].Entry()) {
-				n++
+			ch, n := changes[0], 1
+			// An entry that has gone from one block to another.
+			for ; n < len(changes) && changes[n].Entry().SameEntry(ch.Entry()); n++ {
+				ch.Old, ch.New = cmp.Or(ch.Old, changes[n].Old), cmp.Or(ch.New, changes[n].New)
 			}
-			if ch := effect(pairs, changes[:n]); ch.Old != ch.New && !yield(ch) {
+			if ch.Old != ch.New && !yield(ch) {
 				return
 			}
 			changes = changes[n:]
@@ -30,9 +28,10 @@ func (c Composition) Diff(after Composition) iter.Seq[Change] {
 // blockPair is a block of two Compositions; in one of them it may be missing.
 type blockPair struct{ before, after Set }
 
-// pair matches the blocks of two Compositions by name.
+// pair matches the blocks of two Compositions by name, and returns those that
+// differ.
 func pair(a, b []block) []blockPair {
-	pairs := make([]blockPair, 0, max(len(a), len(b)))
+	var pairs []blockPair
 	for len(a) > 0 || len(b) > 0 {
 		var p blockPair
 		var order int
@@ -50,47 +49,53 @@ func pair(a, b []block) []blockPair {
 		if order >= 0 {
 			p.after, b = b[0].set, b[1:]
 		}
-		if p.before.Len()+p.after.Len() > 0 {
+		if p.before != p.after {
 			pairs = append(pairs, p)
 		}
 	}
 	return pairs
 }
 
-// blockChange is a change of one block.
-type blockChange struct {
-	Change
-	pair int
-}
+// few is the number of changes up to which they are sorted in place.
+const few = 64
 
-// differences returns the changes of all pairs, sorted by entry, those of one
-// entry by pair.
-func differences(pairs []blockPair) []blockChange {
-	var all []blockChange
+// differences returns the changes of all pairs, sorted by entry. The caller must
+// not modify them.
+func differences(pairs []blockPair) []Change {
+	var all []Change
 	var runs []int // where each pair's changes end
 	for i, p := range pairs {
-		if p.before == p.after {
-			continue
+		changes, known := p.after.version.since(p.before.version)
+		if known && i == len(pairs)-1 && len(all) == 0 {
+			return changes
 		}
 		if n := len(all); n == 0 && (p.before.Len() == 0 || p.after.Len() == 0) {
-			all = make([]blockChange, 0, p.before.Len()+p.after.Len())
+			all = make([]Change, 0, p.before.Len()+p.after.Len())
 		}
-		for ch := range p.before.Diff(p.after) {
-			all = append(all, blockChange{ch, i})
+		if known {
+			all = append(all, changes...)
+		} else {
+			for ch := range p.before.Diff(p.after) {
+				all = append(all, ch)
+			}
 		}
 		if len(runs) == 0 || len(all) > runs[len(runs)-1] {
 			runs = append(runs, len(all))
 		}
 	}
-	if len(runs) > 1 {
-		mergeRuns(all, make([]blockChange, len(all)), runs, 0)
+	switch {
+	case len(runs) < 2:
+	case len(all) <= few:
+		sortChanges(all)
+	default:
+		mergeRuns(all, make([]Change, len(all)), runs, 0)
 	}
 	return all
 }
 
 // mergeRuns sorts what consists of sorted runs that end at ends, counted from
 // base. It works in room, which is as long as all.
-func mergeRuns(all, room []blockChange, ends []int, base int) {
+func mergeRuns(all, room []Change, ends []int, base int) {
 	if len(ends) < 2 {
 		return
 	}
@@ -100,7 +105,6 @@ func mergeRuns(all, room []blockChange, ends []int, base int) {
 	mergeRuns(all[m:], room[m:], ends[half:], base+m)
 	a, b := room[:copy(room, all[:m])], all[m:]
 	for i := range all {
-		// Of equals, the one of the earlier block comes first.
 		if len(b) == 0 || len(a) > 0 && a[0].Entry().Compare(b[0].Entry()) <= 0 {
 			if len(a) == 0 {
 				break
@@ -110,35 +114,4 @@ func mergeRuns(all, room []blockChange, ends []int, base int) {
 			all[i], b = b[0], b[1:]
 		}
 	}
-}
-
-// effect returns what the changes of one entry in single blocks mean for the
-// whole: of each side the flow of the first block that has one.
-func effect(pairs []blockPair, changes []blockChange) Change {
-	if len(pairs) == 1 {
-		return changes[0].Change
-	}
-	var out Change
-	entry := changes[0].Entry()
-	for i, p := range pairs {
-		var here Change
-		if len(changes) > 0 && changes[0].pair == i {
-			here, changes = changes[0].Change, changes[1:]
-		} else if p.before == p.after || p.before.Len() > 0 && p.after.Len() > 0 {
-			f, _ := p.before.Find(entry)
-			here = Change{f, f}
-		} // else all that the pair has is among the changes
-		out.Old, out.New = first(out.Old, here.Old), first(out.New, here.New)
-		if out.Old != "" && out.New != "" {
-			break
-		}
-	}
-	return out
-}
-
-func first(a, b openflow.Encoded) openflow.Encoded {
-	if a != "" {
-		return a
-	}
-	return b
 }

@@ -124,15 +124,11 @@ func TestSetIsASet(t *testing.T) {
 	})
 }
 
-// whole is what a composition means: the first block that has an entry counts.
+// whole is what a composition means.
 func whole(blocks map[string]model) model {
 	out := model{}
-	for _, id := range slices.Sorted(maps.Keys(blocks)) {
-		for k, f := range blocks[id] {
-			if _, there := out[k]; !there {
-				out[k] = f
-			}
-		}
+	for _, m := range blocks {
+		maps.Copy(out, m)
 	}
 	return out
 }
@@ -154,6 +150,20 @@ func TestCompositionLaws(t *testing.T) {
 				s, m := editSet(t, s, blocks[id])
 				c = c.With(id, s)
 				blocks[id] = m
+				// An entry is in one block at a time.
+				for other := range blocks {
+					if other == id {
+						continue
+					}
+					s, _ := c.Get(other)
+					e, n := s.Edit(), maps.Clone(blocks[other])
+					for key, f := range m {
+						e.Delete(f)
+						delete(n, key)
+					}
+					c = c.With(other, e.Set())
+					blocks[other] = n
+				}
 			}
 			return c, blocks
 		}
@@ -193,6 +203,9 @@ func TestCompositionLaws(t *testing.T) {
 		b, bm := edit(a, am)
 		check(a, am)
 		check(b, bm)
+		for range rapid.IntRange(0, 12).Draw(t, "versions") { // more than are remembered
+			b, bm = edit(b, bm)
+		}
 		if got, want := slices.Collect(a.Diff(b)), diffOf(whole(am), whole(bm)); !slices.Equal(got, want) {
 			t.Fatalf("differences %q, want %q", got, want)
 		}

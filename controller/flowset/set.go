@@ -14,7 +14,8 @@ import (
 // of goroutines may read it. Two Sets that are == are equal; equal ones that
 // were made apart are not ==. The zero Set is empty.
 type Set struct {
-	tree persist.Tree[openflow.Encoded]
+	tree    persist.Tree[openflow.Encoded]
+	version *version // nil: empty from the start
 }
 
 // Of returns the flows as a Set. Of flows that are the same entry, which the
@@ -67,10 +68,19 @@ func (c Change) Entry() openflow.Encoded {
 }
 
 // Diff yields, in order, the entries in which after differs from s. It costs
-// about as much as the edits between them, if one was made from the other.
+// about as much as the edits between them, if one was made from the other; where
+// it was made by few edits, these are remembered and the sets not looked at.
 func (s Set) Diff(after Set) iter.Seq[Change] {
 	return func(yield func(Change) bool) {
 		if s == after {
+			return
+		}
+		if changes, known := after.version.since(s.version); known {
+			for _, ch := range changes {
+				if !yield(ch) {
+					return
+				}
+			}
 			return
 		}
 		for p := range persist.Diff(s.tree, after.tree) {
@@ -88,9 +98,11 @@ func (s Set) Edit() *Editor { return &Editor{set: s, check: s.Len() > 0} }
 // edits after [Editor.Set] copy what they touch; those that follow work in
 // place. It is not for concurrent use.
 type Editor struct {
-	set   Set
-	owner *persist.Owner
-	check bool // whether a Put may well find what it puts
+	set     Set
+	owner   *persist.Owner
+	check   bool     // whether a Put may well find what it puts, and edits are noted
+	edited  bool     // since the last Set
+	changes []Change // by these edits, maxChanges and one at most
 }
 
 func (e *Editor) own() *persist.Owner {
@@ -98,6 +110,14 @@ func (e *Editor) own() *persist.Owner {
 		e.owner = new(persist.Owner)
 	}
 	return e.owner
+}
+
+// note remembers an edit.
+func (e *Editor) note(c Change) {
+	e.edited = true
+	if e.check && len(e.changes) <= maxChanges {
+		e.changes = append(e.changes, c)
+	}
 }
 
 // Put adds f, in place of the flow of the same entry, which it returns.
@@ -108,12 +128,18 @@ func (e *Editor) Put(f openflow.Encoded) (old openflow.Encoded, found bool) {
 			return old, true
 		}
 	}
-	return e.set.tree.Replace(e.own(), f)
+	old, found = e.set.tree.Replace(e.own(), f)
+	e.note(Change{old, f})
+	return old, found
 }
 
 // Delete removes the flow of the same entry as f, and returns it.
 func (e *Editor) Delete(f openflow.Encoded) (old openflow.Encoded, found bool) {
-	return e.set.tree.Delete(e.own(), func(g openflow.Encoded) int { return g.Compare(f) })
+	old, found = e.set.tree.Delete(e.own(), func(g openflow.Encoded) int { return g.Compare(f) })
+	if found {
+		e.note(Change{Old: old})
+	}
+	return old, found
 }
 
 // Find returns the flow that is the same entry as f.
@@ -124,6 +150,9 @@ func (e *Editor) Len() int { return e.set.Len() }
 
 // Set returns what has been edited so far. The Editor may be used further.
 func (e *Editor) Set() Set {
-	e.owner, e.check = nil, e.set.Len() > 0
+	if e.edited {
+		e.set.version = e.set.version.next(e.changes)
+	}
+	e.owner, e.check, e.edited, e.changes = nil, e.set.Len() > 0, false, nil
 	return e.set
 }
