@@ -33,10 +33,12 @@ type batch struct {
 	n       int
 	buf     []byte
 	pooled  int // changes in buf
+	steps   int // messages about the bundle in buf
 	bundle  uint32
 	bundled bool
 	xid     uint32 // of the next change
 	left    int    // identifiers left in the block
+	waiting []*bundleStep
 
 	mu      sync.Mutex
 	refused []*ModError
@@ -93,11 +95,9 @@ func (b *batch) add(ctx context.Context, m Mod) error {
 		b.xid, b.left = b.s.nextXIDLocked(block), block
 		b.s.ranges = append(b.s.ranges, xidRange{b.xid, b.n, b})
 		b.s.mu.Unlock()
-		b.mods = append(b.mods, nil) // most batches are small
+		b.mods = append(b.mods, make([]Mod, 0, 8)) // most batches are small
 	}
-	if b.buf == nil {
-		b.buf = b.s.getChunk(b.n > 0)
-	}
+	b.room()
 	last := &b.mods[len(b.mods)-1]
 	*last = append(*last, m)
 	var err error
@@ -120,46 +120,61 @@ func (b *batch) add(ctx context.Context, m Mod) error {
 	return nil
 }
 
+// room has a buffer ready.
+func (b *batch) room() {
+	if b.buf == nil {
+		b.buf = b.s.getChunk(b.n > 0)
+	}
+}
+
 func (b *batch) flush(ctx context.Context) error {
-	if b.pooled == 0 {
+	if b.pooled+b.steps == 0 {
 		return nil
 	}
 	err := b.s.enqueue(ctx, outgoing{b.buf, b.s.putChunk}, KindFlowMod, b.pooled)
-	b.buf, b.pooled = nil, 0
+	if err == nil {
+		b.s.counters.send(kindBundleControl, b.steps)
+	}
+	b.buf, b.pooled, b.steps = nil, 0, 0
 	return err
 }
 
-// end forgets the batch's identifiers.
+// end forgets the batch's identifiers, those of answers that never came too.
 func (b *batch) end() {
 	b.s.mu.Lock()
 	b.s.ranges = slices.DeleteFunc(b.s.ranges, func(r xidRange) bool { return r.batch == b })
+	for _, t := range b.waiting {
+		delete(b.s.pending, t.xid)
+	}
 	b.s.mu.Unlock()
 	if b.buf != nil {
 		b.s.putChunk(b.buf)
 	}
 }
 
-// small is the size up to which a chunk is kept for the next batch: a thousand
-// sessions each have one.
-const small = 8 << 10
+// small is the size up to which a buffer is kept for the next batch: each of
+// thousands of sessions keeps one.
+const small = 4 << 10
 
 // getChunk returns a buffer: a whole chunk's where many changes have come
 // already, else one that grows with them.
 func (s *Session) getChunk(many bool) []byte {
-	pool, size := &s.smalls, small/4
-	if many {
-		pool, size = &s.chunks, chunk+4<<10
+	if !many {
+		if p := s.spare.Swap(nil); p != nil {
+			return (*p)[:0]
+		}
+		return make([]byte, 0, small/2)
 	}
-	if p, ok := pool.Get().(*[]byte); ok {
+	if p, ok := s.chunks.Get().(*[]byte); ok {
 		return (*p)[:0]
 	}
-	return make([]byte, 0, size)
+	return make([]byte, 0, chunk+4<<10)
 }
 
 func (s *Session) putChunk(b []byte) {
 	switch {
 	case cap(b) <= small:
-		s.smalls.Put(&b)
+		s.spare.Store(&b)
 	case cap(b) >= chunk && cap(b) <= 4*chunk:
 		s.chunks.Put(&b)
 	}
@@ -216,10 +231,7 @@ func (s *Session) apply(ctx context.Context, mods iter.Seq[Mod], atOnce bool) er
 		if open == nil {
 			s.bundle++
 			b.bundle = s.bundle
-			var err error
-			if open, err = s.bundleStep(ctx, b.bundle, bundleOpen); err != nil {
-				return fmt.Errorf("openflow: opening a bundle: %w", err)
-			}
+			open = b.step(bundleOpen)
 		}
 		err := b.add(ctx, m)
 		if err == nil && b.buf == nil { // something was sent: do not go on in vain
@@ -233,16 +245,16 @@ func (s *Session) apply(ctx context.Context, mods iter.Seq[Mod], atOnce bool) er
 	if open == nil {
 		return nil
 	}
-	if err := b.flush(ctx); err != nil {
-		s.abandon(b.bundle)
-		return fmt.Errorf("openflow: filling a bundle: %w", err)
-	}
 	// Open vSwitch commits a bundle without the changes that it refused to
 	// take. The answer to close comes behind all those refusals.
-	closed, err := s.bundleStep(ctx, b.bundle, bundleClose)
+	closed := b.step(bundleClose)
 	var commit *bundleStep
+	if atOnce {
+		commit = b.step(bundleCommit)
+	}
+	err := b.flush(ctx)
 	if err == nil && atOnce {
-		commit, err = s.bundleStep(ctx, b.bundle, bundleCommit)
+		_ = commit.wait(ctx) // the others have come when it has; it keeps what it got
 	}
 	if err == nil {
 		err = open.wait(ctx)
@@ -258,16 +270,19 @@ func (s *Session) apply(ctx context.Context, mods iter.Seq[Mod], atOnce bool) er
 		return fmt.Errorf("openflow: filling a bundle: %w", err)
 	}
 	if err := b.error(false); err != nil && !atOnce {
-		if d, derr := s.bundleStep(ctx, b.bundle, bundleDiscard); derr == nil {
-			derr = d.wait(ctx)
-			if derr != nil {
-				s.log.Warn("discarding a bundle", "error", derr)
-			}
+		discard := b.step(bundleDiscard)
+		derr := b.flush(ctx)
+		if derr == nil {
+			derr = discard.wait(ctx)
+		}
+		if derr != nil {
+			s.log.Warn("discarding a bundle", "error", derr)
 		}
 		return err
 	}
 	if !atOnce {
-		if commit, err = s.bundleStep(ctx, b.bundle, bundleCommit); err != nil {
+		commit = b.step(bundleCommit)
+		if err := b.flush(ctx); err != nil {
 			s.abandon(b.bundle)
 			return fmt.Errorf("openflow: committing a bundle: %w", err)
 		}
@@ -288,12 +303,8 @@ func (s *Session) apply(ctx context.Context, mods iter.Seq[Mod], atOnce bool) er
 // abandon tells the switch to forget a bundle, if that needs no waiting; else
 // the switch's own timeout does it.
 func (s *Session) abandon(bundle uint32) {
-	b, err := encodeBundleControl(s.nextXID(1), bundle, bundleDiscard)
-	if err != nil {
-		return
-	}
 	select {
-	case s.queue <- outgoing{b: b}:
+	case s.queue <- outgoing{b: appendBundleControl(nil, s.nextXID(1), bundle, bundleDiscard)}:
 		s.counters.send(kindBundleControl, 1)
 	default:
 	}
@@ -332,25 +343,50 @@ func (s *Session) Load(ctx context.Context, mods iter.Seq[Mod]) error {
 // bundleStep is a request about a whole bundle.
 type bundleStep struct {
 	s      *Session
-	call   *call
 	xid    uint32
 	bundle uint32
 	want   uint16 // kind of the answer
+	answer chan error
 	done   bool
 	err    error
 }
 
-func (s *Session) bundleStep(ctx context.Context, bundle uint32, kind uint16) (*bundleStep, error) {
-	c, xid, err := s.start(ctx, kindBundleControl, typeExperimenter, func(xid uint32) ([]byte, error) { return encodeBundleControl(xid, bundle, kind) })
-	if err != nil {
-		return nil, err
+// step puts a request about the bundle behind what is in the buffer.
+func (b *batch) step(kind uint16) *bundleStep {
+	t := &bundleStep{s: b.s, bundle: b.bundle, want: kind + 1, answer: make(chan error, 1)}
+	b.s.mu.Lock()
+	t.xid = b.s.nextXIDLocked(1)
+	b.s.pending[t.xid] = t
+	b.s.mu.Unlock()
+	b.waiting = append(b.waiting, t)
+	b.room()
+	b.buf = appendBundleControl(b.buf, t.xid, b.bundle, kind)
+	b.steps++
+	return t
+}
+
+func (t *bundleStep) message(h header, body []byte) {
+	t.s.forget(h.xid)
+	var err error
+	switch h.kind {
+	case typeExperimenter:
+		var bundle uint32
+		var kind uint16
+		bundle, kind, err = readBundleReply(body)
+		if err == nil && (bundle != t.bundle || kind != t.want) {
+			err = fmt.Errorf("the switch answered for bundle %d with kind %d, want bundle %d and kind %d", bundle, kind, t.bundle, t.want)
+		}
+	case typeError:
+		err = readError(h, body)
+	default:
+		err = fmt.Errorf("a message of type %d where one of type %d was due", h.kind, typeExperimenter)
 	}
-	return &bundleStep{s: s, call: c, xid: xid, bundle: bundle, want: kind + 1}, nil
+	t.answer <- err // has room: a step gets one message
 }
 
 // refused returns the step's error if its answer has come already.
 func (t *bundleStep) refused() error {
-	if t.done || len(t.call.answer) == 0 {
+	if t.done || len(t.answer) == 0 {
 		return t.err
 	}
 	return t.wait(context.Background())
@@ -361,15 +397,16 @@ func (t *bundleStep) wait(ctx context.Context) error {
 		return t.err
 	}
 	t.done = true
-	body, err := t.s.wait(ctx, t.call, t.xid)
-	if err == nil {
-		var bundle uint32
-		var kind uint16
-		bundle, kind, err = readBundleReply(body)
-		if err == nil && (bundle != t.bundle || kind != t.want) {
-			err = fmt.Errorf("the switch answered for bundle %d with kind %d, want bundle %d and kind %d", bundle, kind, t.bundle, t.want)
+	select {
+	case t.err = <-t.answer:
+	case <-t.s.done:
+		select {
+		case t.err = <-t.answer: // it came just before the end
+		default:
+			t.err = t.s.ended()
 		}
+	case <-ctx.Done():
+		t.err = context.Cause(ctx)
 	}
-	t.err = err
-	return err
+	return t.err
 }

@@ -112,6 +112,17 @@ func appendBundleAdd(b []byte, xid, bundle uint32, m *Mod) ([]byte, error) {
 	return b, nil
 }
 
+// appendBundleControl appends a request about a whole bundle (EXT-230).
+func appendBundleControl(b []byte, xid, bundle uint32, kind uint16) []byte {
+	b = append(b, version13, typeExperimenter, 0, headerLen+16)
+	b = binary.BigEndian.AppendUint32(b, xid)
+	b = binary.BigEndian.AppendUint32(b, experimenterONF)
+	b = binary.BigEndian.AppendUint32(b, onfBundleControl)
+	b = binary.BigEndian.AppendUint32(b, bundle)
+	b = binary.BigEndian.AppendUint16(b, kind)
+	return append(b, 0, bundleAtomic|bundleOrdered)
+}
+
 // appendFlowMod appends a flow-mod (OpenFlow 1.3.5 section 7.3.4.1) without
 // timeouts and flags. On an error it returns b as it was.
 func appendFlowMod(b []byte, xid uint32, m *Mod) ([]byte, error) {

@@ -401,3 +401,17 @@ func BenchmarkDecodeFlow(b *testing.B) {
 		}
 	})
 }
+
+// TestBundleControlLikeTheLibrary: what is built by hand is what libOpenflow builds.
+func TestBundleControlLikeTheLibrary(t *testing.T) {
+	for _, kind := range []uint16{bundleOpen, bundleClose, bundleCommit, bundleDiscard} {
+		m := of.NewBundleControl(&of.BundleControl{BundleID: 7, Type: kind, Flags: bundleAtomic | bundleOrdered})
+		want, err := marshal(0x01020304, &m.Header, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := appendBundleControl(nil, 0x01020304, 7, kind); !bytes.Equal(got, want) {
+			t.Errorf("kind %d: %x, want %x", kind, got, want)
+		}
+	}
+}

@@ -60,11 +60,6 @@ func encodeFlowRequest(xid uint32, table uint8, cookie, mask uint64) ([]byte, er
 	return marshal(xid, &m.Header, m)
 }
 
-func encodeBundleControl(xid, bundle uint32, kind uint16) ([]byte, error) {
-	m := of.NewBundleControl(&of.BundleControl{BundleID: bundle, Type: kind, Flags: bundleAtomic | bundleOrdered})
-	return marshal(xid, &m.Header, m)
-}
-
 // roleRequest is a message that libOpenflow lacks (OpenFlow 1.3.5 section 7.3.9).
 type roleRequest struct {
 	common.Header

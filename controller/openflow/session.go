@@ -62,8 +62,8 @@ type Session struct {
 	events   chan Event
 	monitor  flowMonitor
 	counters counters
-	chunks   sync.Pool // *[]byte, for many changes
-	smalls   sync.Pool // *[]byte, for few
+	chunks   sync.Pool              // *[]byte, for many changes
+	spare    atomic.Pointer[[]byte] // for few
 }
 
 // handler takes the messages that answer a request. The reader calls it.

@@ -120,8 +120,7 @@ func (s *Session) write() error {
 		for _, o := range taken {
 			bufs = append(bufs, o.b)
 		}
-		all := bufs // WriteTo consumes its receiver
-		n, err := all.WriteTo(s.conn)
+		n, err := s.writeAll(bufs)
 		s.counters.bytesSent.Add(uint64(n))
 		if err != nil {
 			s.lastWords()
@@ -145,6 +144,14 @@ func (s *Session) write() error {
 		taken = taken[:0]
 		clear(bufs)
 	}
+}
+
+func (s *Session) writeAll(bufs net.Buffers) (int64, error) {
+	if len(bufs) == 1 {
+		n, err := s.conn.Write(bufs[0])
+		return int64(n), err
+	}
+	return bufs.WriteTo(s.conn)
 }
 
 // lastWordsWait is how long a peer's last words may take when writing has
