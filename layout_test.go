@@ -22,6 +22,7 @@ const module = "github.com/nvgre-ofctl/nvgre-ofctl"
 // The longest entry that fits a package counts. The direction is that of
 // docs/ARCHITECTURE.md: tenant <- flows <- controller <- cmd, ovsdb <- controller.
 var mayImport = map[string][]string{
+	"internal/heappace":   {},
 	"internal/persist":    {},
 	"internal/spelling":   {},
 	"internal/unixsocket": {},

@@ -65,7 +65,9 @@ type Controller struct {
 	reachable map[string]address // hosts of the policy that somebody says how to reach
 	graceOver bool
 
-	configured map[string]settings.Host // the settings' hosts by name; it never changes
+	// They never change.
+	configured map[string]settings.Host // the settings' hosts by name
+	tableNames map[uint8]string
 
 	// The loop's own.
 	engine *calc.Engine
@@ -87,7 +89,7 @@ type Controller struct {
 func New(s *settings.Settings, o Options) (*Controller, error) {
 	c := &Controller{
 		settings: s, opts: o, log: o.Log, started: time.Now(), hosts: map[string]*host{},
-		inbox: newInbox(), registry: prometheus.NewRegistry(), clock: clock{now: time.Now},
+		tableNames: flows.TableNames(), inbox: newInbox(), registry: prometheus.NewRegistry(), clock: clock{now: time.Now},
 		engine: calc.New(calc.Options{Linger: s.Linger > 0}), waits: newWaits(),
 	}
 	c.configured = make(map[string]settings.Host, len(s.Hosts))

@@ -86,6 +86,7 @@ func (h *host) revision() uint64 {
 // startHost begins to drive a host. What happens there is put into news.
 func startHost(ctx context.Context, name string, addr address, tlsConf *tls.Config, bridge string, schemas *ovsdb.Schemas, o reconcile.Options, log *slog.Logger, news *inbox) *host {
 	ctx, end := context.WithCancel(ctx)
+	o.Changed = func() { news.put(name, dirtSwitch) }
 	h := &host{
 		name: name, addr: addr, log: log, end: end,
 		db:     ovsdb.NewHost(name, addr.ovsdb, tlsConf, log, ovsdb.WithBridge(bridge), ovsdb.WithSchemas(schemas)),
@@ -96,16 +97,6 @@ func startHost(ctx context.Context, name string, addr address, tlsConf *tls.Conf
 	h.ended.Go(func() { _ = h.db.Run(ctx) }) // it ends with ctx only
 	h.ended.Go(func() { _ = h.driver.Run(ctx) })
 	h.ended.Go(func() { h.lookAfter(ctx, news) })
-	h.ended.Go(func() {
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-h.driver.Changes():
-				news.put(name, dirtSwitch)
-			}
-		}
-	})
 	return h
 }
 

@@ -241,7 +241,7 @@ func (c *Controller) hostConfig(h *host) ovsdb.Config {
 	s := c.settings
 	cfg := ovsdb.Config{
 		Bridge: s.Bridge, AdoptBridge: s.AdoptBridge, DatapathType: s.DatapathType, TunnelPort: s.TunnelPort,
-		Listener: h.addr.listener, TableNames: flows.TableNames(),
+		Listener: h.addr.listener, TableNames: c.tableNames,
 	}
 	if s.PortMode == settings.PortPerVSID {
 		cfg.PortMode = ovsdb.PortPerVSID

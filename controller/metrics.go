@@ -18,6 +18,8 @@ type metrics struct {
 	readBack    prometheus.Histogram
 	compile     prometheus.Histogram
 	policyLoads *prometheus.CounterVec
+	// Of flowMods.
+	added, changed, deleted, sentinels prometheus.Counter
 }
 
 const namespace = "nvgre"
@@ -42,9 +44,8 @@ func newMetrics(c *Controller) *metrics {
 		policyLoads: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "policy_loads_total",
 			Help: "Attempts to read the policy file, by result: ok or refused."}, []string{"result"}),
 	}
-	for _, k := range []string{"add", "change", "delete", "sentinel"} {
-		m.flowMods.WithLabelValues(k) // so that they are there from the start
-	}
+	m.added, m.changed = m.flowMods.WithLabelValues("add"), m.flowMods.WithLabelValues("change")
+	m.deleted, m.sentinels = m.flowMods.WithLabelValues("delete"), m.flowMods.WithLabelValues("sentinel")
 	for _, k := range reconcile.DriftKinds {
 		m.drift.WithLabelValues(string(k))
 	}
@@ -57,10 +58,10 @@ func newMetrics(c *Controller) *metrics {
 
 // report counts one exchange with a switch. Drivers call it at the same time.
 func (m *metrics) report(r reconcile.Report) {
-	m.flowMods.WithLabelValues("add").Add(float64(r.Added))
-	m.flowMods.WithLabelValues("change").Add(float64(r.Changed))
-	m.flowMods.WithLabelValues("delete").Add(float64(r.Deleted))
-	m.flowMods.WithLabelValues("sentinel").Add(float64(r.Sentinels))
+	m.added.Add(float64(r.Added))
+	m.changed.Add(float64(r.Changed))
+	m.deleted.Add(float64(r.Deleted))
+	m.sentinels.Add(float64(r.Sentinels))
 	m.refused.Add(float64(r.Refused))
 	m.repaired.Add(float64(r.Repaired))
 	for k, n := range r.Drifted {

@@ -47,6 +47,8 @@ const (
 	// progressPause and lookPause are the least times between two looks at one's
 	// own progress, and at that of the others.
 	progressPause, lookPause = 20 * time.Millisecond, 5 * time.Millisecond
+	// idlePause is progressPause where nobody else drives hosts.
+	idlePause = time.Second
 )
 
 // step is a state that drivers were told of.
@@ -104,7 +106,11 @@ func (c *Controller) tellProgress() {
 	if c.board == nil || !c.boardRead || c.policy == nil {
 		return
 	}
-	if !c.due(&c.strides.told, progressPause) {
+	pause := progressPause
+	if !c.shared() {
+		pause = idlePause
+	}
+	if !c.due(&c.strides.told, pause) {
 		return
 	}
 	var data []byte

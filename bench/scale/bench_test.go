@@ -138,16 +138,19 @@ func (w *world) churn(b *testing.B) {
 	background.Go(func() {
 		w.profile(ctx, "cpu-churn", "profile?seconds=10")
 	})
-	var sizes []uint64
 	background.Go(func() {
-		t := time.NewTicker(5 * time.Second)
+		w.profile(ctx, "allocs-churn", "allocs?seconds=10")
+	})
+	var sizes []size
+	background.Go(func() {
+		t := time.NewTicker(10 * time.Second)
 		defer t.Stop()
 		for {
 			select {
 			case <-stop:
 				return
 			case <-t.C:
-				sizes = append(sizes, w.usage().RSS)
+				sizes = append(sizes, w.size(ctx))
 			}
 		}
 	})
@@ -198,7 +201,12 @@ func (w *world) churn(b *testing.B) {
 	b.ReportMetric(ms(rig.Quantile(lags, 0.99)), "ms-lag-p99")
 	b.ReportMetric((after.CPU-before.CPU).Seconds()/float64(len(due))*1e6, "µs-CPU/change")
 	for i, s := range sizes {
-		b.Logf("after %d s: %.0f MiB", 5*(i+1), mib(s))
+		b.Logf("after %d s: %.0f MiB resident, %.0f MiB of live heap", 10*(i+1), mib(s.rss), mib(s.live))
+	}
+	if n := len(sizes); n > 0 {
+		b.ReportMetric(mib(sizes[0].live), "MiB-heap-begin")
+		b.ReportMetric(mib(sizes[n-1].live), "MiB-heap-end")
+		b.ReportMetric(mib(sizes[n-1].rss), "MiB-RSS-churn")
 	}
 }
 

@@ -236,6 +236,26 @@ func (w *world) usage() rig.Usage {
 	return u
 }
 
+// size is the controller's memory at one moment, in octets.
+type size struct {
+	rss  uint64
+	live uint64 // of the heap, right after a collection
+}
+
+func (w *world) size(ctx context.Context) (s size) {
+	s.rss = w.usage().RSS
+	text, err := w.get(ctx, "/debug/pprof/heap?gc=1&debug=1")
+	if err != nil {
+		return s
+	}
+	for line := range strings.Lines(string(text)) {
+		if n, ok := strings.CutPrefix(line, "# HeapAlloc = "); ok {
+			fmt.Sscan(n, &s.live)
+		}
+	}
+	return s
+}
+
 // watch begins to note what happens to records' flows, and forgets what it has.
 func (w *world) watch(on bool) {
 	w.mu.Lock()

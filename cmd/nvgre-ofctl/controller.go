@@ -12,7 +12,12 @@ import (
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
+	"github.com/nvgre-ofctl/nvgre-ofctl/internal/heappace"
 )
+
+// heapBudget is what the controller's heap may grow to, in octets, while what
+// lives in it leaves the room.
+const heapBudget = 768 << 20
 
 func controllerCmd(version string) *cobra.Command {
 	var config string
@@ -43,6 +48,7 @@ from the flags. docs/SETTINGS.md describes each.`,
 		if err != nil {
 			return withCode(codeInput, err)
 		}
+		heappace.Keep(cmd.Context(), heapBudget)
 		return c.Run(cmd.Context())
 	}
 	return cmd

@@ -238,7 +238,7 @@ func (f *flush) settleDomain(h *host, id tenant.RDID) bool {
 	} else {
 		delete(b.hosts, h.name)
 		f.idle[b] = struct{}{}
-		h.want = h.want.Without(b.name)
+		h.want.Delete(b.name)
 		h.todo.changed = true
 	}
 	f.joined = append(f.joined, membership{h, b})
@@ -349,7 +349,7 @@ func (f *flush) updates() (out []Update) {
 
 func (e *Engine) update(h *host) Update {
 	return Update{
-		Host: h.name, Want: h.want, Domains: h.list,
+		Host: h.name, Want: h.want.Composition(), Domains: h.list,
 		Problems: h.problems(e.compiler, e.blocks), Conflicts: h.conflicts(e.blocks),
 	}
 }

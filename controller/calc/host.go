@@ -22,7 +22,7 @@ type host struct {
 
 	// The rest is for a host that is driven: as it was at the last Flush.
 	own     layer
-	want    flowset.Composition
+	want    flowset.Draft
 	vms     map[string]uint32   // the port in force of each VM that belongs here
 	domains map[tenant.RDID]int // number of VMs here of each routing domain; 0: it lingers
 	linger  map[tenant.RDID]int // since which call of Expire
@@ -242,7 +242,7 @@ func (h *host) holds(id tenant.RDID) bool {
 // set makes s the block of that name.
 func (h *host) set(name string, s flowset.Set) {
 	if old, there := h.want.Get(name); !there || old != s {
-		h.want = h.want.With(name, s)
+		h.want.Put(name, s)
 		h.todo.changed = true
 	}
 }

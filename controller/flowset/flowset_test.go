@@ -203,6 +203,27 @@ func TestCompositionLaws(t *testing.T) {
 		b, bm := edit(a, am)
 		check(a, am)
 		check(b, bm)
+		// A draft makes the same.
+		var d flowset.Draft
+		for id := range a.IDs() {
+			s, _ := a.Get(id)
+			d.Put(id, s)
+		}
+		check(d.Composition(), am)
+		between := d.Composition()
+		for _, id := range []string{"a", "b", "c", "d"} {
+			if s, there := b.Get(id); there {
+				d.Put(id, s)
+			} else {
+				d.Delete(id)
+			}
+			s, there := d.Get(id)
+			if t, want := b.Get(id); s != t || there != want {
+				panic("the draft has another block")
+			}
+		}
+		check(d.Composition(), bm)
+		check(between, am)
 		for range rapid.IntRange(0, 12).Draw(t, "versions") { // more than are remembered
 			b, bm = edit(b, bm)
 		}

@@ -40,7 +40,7 @@ type connection struct {
 // no error.
 func (c *connection) sync(ctx context.Context, want *Desired) error {
 	o := &c.d.opts
-	ctx, cancel := context.WithTimeoutCause(ctx, o.ApplyTimeout, fmt.Errorf("the switch took longer than %s (setting apply-timeout)", o.ApplyTimeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, o.ApplyTimeout, tooSlow(o.ApplyTimeout))
 	defer cancel()
 	start := time.Now()
 	var r Report
@@ -88,7 +88,9 @@ func (c *connection) sync(ctx context.Context, want *Desired) error {
 		if r.ReadBack == 0 && plan.Len() <= quiet {
 			level = slog.LevelDebug
 		}
-		o.Log.Log(ctx, level, "flows in place", "revision", want.Revision, "added", plan.Added, "changed", plan.Changed(), "deleted", plan.Deleted(), "refused", len(c.refused), "took", took)
+		if o.Log.Enabled(ctx, level) { // thousands may come in a second
+			o.Log.Log(ctx, level, "flows in place", "revision", want.Revision, "added", plan.Added, "changed", plan.Changed(), "deleted", plan.Deleted(), "refused", len(c.refused), "took", took)
+		}
 	}
 	failures, first := c.failures(plan, want)
 	c.d.update(func(s *Status) {
@@ -100,6 +102,13 @@ func (c *connection) sync(ctx context.Context, want *Desired) error {
 		s.LastSync, s.LastSyncDuration = time.Now(), took
 	})
 	return nil
+}
+
+// tooSlow is the error where a switch needs longer than that.
+type tooSlow time.Duration
+
+func (t tooSlow) Error() string {
+	return fmt.Sprintf("the switch took longer than %s (setting apply-timeout)", time.Duration(t))
 }
 
 // claim makes this session the switch's writer, once.

@@ -55,6 +55,10 @@ type Options struct {
 	// Report, if not nil, is told of every exchange with the switch. It must
 	// not block.
 	Report func(Report)
+	// Changed, if not nil, is called when [Driver.Status] has changed otherwise
+	// than by [Driver.Set], in place of a value in [Driver.Changes]. It must not
+	// block.
+	Changed func()
 }
 
 // Report is one exchange with the switch: what was read and sent.
@@ -139,11 +143,10 @@ func NewDriver(o Options) *Driver {
 func (d *Driver) Set(want Desired) {
 	d.mu.Lock()
 	d.desired = &want
+	s := &d.status
+	s.HasDesired, s.Wanted, s.FlowsWanted = true, want.Revision, want.Flows.Len()
+	s.InSync = false
 	d.mu.Unlock()
-	d.update(func(s *Status) {
-		s.HasDesired, s.Wanted, s.FlowsWanted = true, want.Revision, want.Flows.Len()
-		s.InSync = false
-	})
 	signal(d.wake)
 }
 
@@ -161,7 +164,7 @@ func (d *Driver) Status() Status {
 }
 
 // Changes returns the channel that gets a value when [Driver.Status] has
-// changed. It has one reader.
+// changed otherwise than by [Driver.Set]. It has one reader.
 func (d *Driver) Changes() <-chan struct{} { return d.changes }
 
 func signal(c chan struct{}) {
@@ -175,6 +178,10 @@ func (d *Driver) update(change func(*Status)) {
 	d.mu.Lock()
 	change(&d.status)
 	d.mu.Unlock()
+	if d.opts.Changed != nil {
+		d.opts.Changed()
+		return
+	}
 	signal(d.changes)
 }
 
