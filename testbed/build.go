@@ -250,11 +250,7 @@ func (t *Testbed) build(ctx context.Context, progress func(string)) error {
 func describeSubnets(p *topology.Plan) string {
 	var parts []string
 	for _, s := range p.Subnets {
-		part := s.Name + " " + s.Prefix.String()
-		if s.Router.IsValid() {
-			part += " (router " + s.Router.String() + ")"
-		}
-		parts = append(parts, part)
+		parts = append(parts, s.String())
 	}
 	return strings.Join(parts, ", ")
 }

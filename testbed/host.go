@@ -38,7 +38,7 @@ func (t *Testbed) buildHost(ctx context.Context, host *topology.Host) error {
 		"ipv4/conf/all/rp_filter=0", "ipv4/conf/default/rp_filter=0"); err != nil {
 		return err
 	}
-	if err := t.buildUplink(ctx, host); err != nil {
+	if err := t.buildUplinks(ctx, host); err != nil {
 		return err
 	}
 	sw := t.Switch(host.Name)
@@ -50,21 +50,29 @@ func (t *Testbed) buildHost(ctx context.Context, host *topology.Host) error {
 		pas = append(pas, pa.Addr().String())
 	}
 	dp := "datapath_type=" + t.Datapath()
-	if _, err := sw.Vsctl(ctx, "--no-wait", "--",
+	uplink := []string{"add-port", ProviderBridge, Uplink}
+	if t.Plan().Bond {
+		uplink = []string{"add-bond", ProviderBridge, "bond0", Uplink, Uplink2, "bond_mode=active-backup"}
+	}
+	if s, ok := t.Plan().Subnet(host.Subnet); ok && s.VLAN != 0 {
+		// The provider addresses are on an access port; the links are trunks.
+		uplink = append(uplink, "--", "set", "Port", ProviderBridge, fmt.Sprintf("tag=%d", s.VLAN))
+	}
+	args := append([]string{"--no-wait", "--",
 		// By default, Open vSwitch takes what follows one 802.1Q tag for payload,
 		// so a second tag would hide a frame from the pipeline.
 		"set", "Open_vSwitch", ".", "other_config:vlan-limit=0",
-		"external_ids:system-id="+host.Name, "external_ids:hostname="+host.Name,
-		"external_ids:nvgre-encap-ip="+quote(strings.Join(pas, ",")), "--",
+		"external_ids:system-id=" + host.Name, "external_ids:hostname=" + host.Name,
+		"external_ids:nvgre-encap-ip=" + quote(strings.Join(pas, ",")), "--",
 		// Without a fixed address a bridge takes that of one of its ports, and
 		// then the kernel's uplink and br-phy both answer to it.
 		"add-br", ProviderBridge, "--", "set", "Bridge", ProviderBridge, dp, "fail_mode=standalone",
-		"other_config:hwaddr="+quote(t.hostMAC(host.Name).String()), "external_ids:nvgre-testbed="+t.Name(), "--",
-		"add-port", ProviderBridge, Uplink, "--",
+		"other_config:hwaddr=" + quote(t.hostMAC(host.Name).String()), "external_ids:nvgre-testbed=" + t.Name(), "--",
 		// The label lets the controller take the bridge as its own.
 		"add-br", IntegrationBridge, "--", "set", "Bridge", IntegrationBridge, dp, "fail_mode=secure",
-		"external_ids:nvgre-ofctl=bridge", "external_ids:nvgre-testbed="+t.Name(),
-	); err != nil {
+		"external_ids:nvgre-ofctl=bridge", "external_ids:nvgre-testbed=" + t.Name(), "--",
+	}, uplink...)
+	if _, err := sw.Vsctl(ctx, args...); err != nil {
 		return err
 	}
 	if err := sw.StartVswitchd(ctx); err != nil {
@@ -76,22 +84,40 @@ func (t *Testbed) buildHost(ctx context.Context, host *topology.Host) error {
 // quote makes a value that ovs-vsctl takes whole.
 func quote(s string) string { return `"` + s + `"` }
 
-// buildUplink connects a host to its subnet of the underlay.
-func (t *Testbed) buildUplink(ctx context.Context, host *topology.Host) error {
-	ns, under, port := t.HostNamespace(host.Name), t.UnderlayNamespace(), UnderlayPort(host.Name)
-	if err := connect(ns, Uplink, under, port, t.Plan().MTU, nil); err != nil {
+// uplinks returns the devices of a host towards the underlay, and for each of
+// them the underlay's end.
+func (t *Testbed) uplinks(host string) [][2]string {
+	all := [][2]string{{Uplink, UnderlayPort(host)}}
+	if t.Plan().Bond {
+		all = append(all, [2]string{Uplink2, UnderlayPort2(host)})
+	}
+	return all
+}
+
+// buildUplinks connects a host to its subnet of the underlay.
+func (t *Testbed) buildUplinks(ctx context.Context, host *topology.Host) error {
+	var devices []string
+	for _, u := range t.uplinks(host.Name) {
+		if err := t.buildUplink(host, u[0], u[1]); err != nil {
+			return err
+		}
+		devices = append(devices, u[0])
+	}
+	return t.deafen(ctx, host.Name, devices...)
+}
+
+func (t *Testbed) buildUplink(host *topology.Host, device, port string) error {
+	ns, under := t.HostNamespace(host.Name), t.UnderlayNamespace()
+	if err := connect(ns, device, under, port, t.Plan().MTU, nil); err != nil {
 		return err
 	}
-	if err := netspace.OffloadOff(ns, Uplink); err != nil {
+	if err := netspace.OffloadOff(ns, device); err != nil {
 		return err
 	}
 	if err := netspace.OffloadOff(under, port); err != nil {
 		return err
 	}
 	if err := netspace.SetSysctl(under, "ipv6/conf/"+port+"/disable_ipv6=1"); err != nil {
-		return err
-	}
-	if err := t.deafen(ctx, host.Name, Uplink); err != nil {
 		return err
 	}
 	h, err := netspace.Handle(under)
@@ -118,7 +144,7 @@ func (t *Testbed) buildUplink(ctx context.Context, host *topology.Host) error {
 		return err
 	}
 	defer hh.Close()
-	return setUp(hh, Uplink)
+	return setUp(hh, device)
 }
 
 // deafen makes the kernel of a host deaf on devices that Open vSwitch reads: a
@@ -213,9 +239,11 @@ func (t *Testbed) setUpProvider(ctx context.Context, host *topology.Host) error 
 		}
 	}
 	for _, s := range t.Plan().Subnets {
-		if s.Router.IsValid() && slices.ContainsFunc(host.PAs, func(p netip.Prefix) bool { return s.Prefix.Contains(p.Addr()) }) {
-			if err := addDefaultRoute(h, link, s.Router); err != nil {
-				return err
+		for _, n := range s.Nets() {
+			if n.Router.IsValid() && slices.ContainsFunc(host.PAs, func(p netip.Prefix) bool { return n.Prefix.Contains(p.Addr()) }) {
+				if err := addDefaultRoute(h, link, n.Router); err != nil {
+					return err
+				}
 			}
 		}
 	}
@@ -244,15 +272,20 @@ type neighbour struct {
 // neighbours returns the hosts and routers that a host hears of.
 func (t *Testbed) neighbours(host *topology.Host) []neighbour {
 	var all []neighbour
-	local := make(map[bool]*topology.Subnet) // by IPv4 or not
+	segment, ok := t.Plan().Subnet(host.Subnet)
+	if !ok {
+		return nil
+	}
+	router := t.routerMAC(segment)
+	local := make(map[bool]topology.Net) // by IPv4 or not
 	for _, pa := range host.PAs {
-		for i, s := range t.Plan().Subnets {
-			if s.Prefix.Contains(pa.Addr()) {
-				local[pa.Addr().Is4()] = &t.Plan().Subnets[i]
-				if s.Router.IsValid() {
-					all = append(all, neighbour{s.Router, t.routerMAC(&s), true})
-				}
-			}
+		n, ok := segment.Net(pa.Addr())
+		if _, known := local[pa.Addr().Is4()]; !ok || known {
+			continue
+		}
+		local[pa.Addr().Is4()] = n
+		if n.Router.IsValid() {
+			all = append(all, neighbour{n.Router, router, true})
 		}
 	}
 	for _, peer := range t.Plan().Hosts {
@@ -260,13 +293,13 @@ func (t *Testbed) neighbours(host *topology.Host) []neighbour {
 			continue
 		}
 		for _, pa := range peer.PAs {
-			s := local[pa.Addr().Is4()]
+			n, ok := local[pa.Addr().Is4()]
 			switch {
-			case s == nil: // no provider address of that family here
-			case s.Prefix.Contains(pa.Addr()):
+			case !ok: // no provider address of that family here
+			case n.Prefix.Contains(pa.Addr()):
 				all = append(all, neighbour{pa.Addr(), t.hostMAC(peer.Name), true})
 			default: // behind the router
-				all = append(all, neighbour{pa.Addr(), t.routerMAC(s), false})
+				all = append(all, neighbour{pa.Addr(), router, false})
 			}
 		}
 	}
@@ -282,18 +315,8 @@ func (t *Testbed) pinNeighbours(ctx context.Context, host *topology.Host) error 
 	sw := t.Switch(host.Name)
 	var flows strings.Builder
 	for _, n := range t.neighbours(host) {
-		ip, src := "ip", "nw_src"
-		if n.addr.Is6() {
-			ip, src = "ipv6", "ipv6_src"
-		}
-		fmt.Fprintf(&flows, "priority=200,in_port=%s,%s,%s=%s,dl_src=%s actions=NORMAL\n", Uplink, ip, src, n.addr, n.mac)
-		fmt.Fprintf(&flows, "priority=190,in_port=%s,%s,%s=%s actions=drop\n", Uplink, ip, src, n.addr)
-		if n.addr.Is4() {
-			fmt.Fprintf(&flows, "priority=200,in_port=%s,arp,arp_spa=%s,arp_sha=%s,dl_src=%s actions=NORMAL\n", Uplink, n.addr, n.mac, n.mac)
-			fmt.Fprintf(&flows, "priority=190,in_port=%s,arp,arp_spa=%s actions=drop\n", Uplink, n.addr)
-		} else {
-			fmt.Fprintf(&flows, "priority=210,in_port=%s,icmp6,icmp_type=136,nd_target=%s,nd_tll=%s,dl_src=%s actions=NORMAL\n", Uplink, n.addr, n.mac, n.mac)
-			fmt.Fprintf(&flows, "priority=205,in_port=%s,icmp6,icmp_type=136,nd_target=%s actions=drop\n", Uplink, n.addr)
+		for _, u := range t.uplinks(host.Name) {
+			flows.WriteString(pinFlows(n, u[0]))
 		}
 		if !n.nextHop {
 			continue
@@ -317,6 +340,25 @@ func (t *Testbed) pinNeighbours(ctx context.Context, host *topology.Host) error 
 	}
 	_, err := sw.Ofctl(ctx, "--bundle", "add-flows", sw.MgmtSock(ProviderBridge), file)
 	return err
+}
+
+// pinFlows lets only frames with the right MAC say anything of a neighbour.
+func pinFlows(n neighbour, uplink string) string {
+	ip, src := "ip", "nw_src"
+	if n.addr.Is6() {
+		ip, src = "ipv6", "ipv6_src"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "priority=200,in_port=%s,%s,%s=%s,dl_src=%s actions=NORMAL\n", uplink, ip, src, n.addr, n.mac)
+	fmt.Fprintf(&b, "priority=190,in_port=%s,%s,%s=%s actions=drop\n", uplink, ip, src, n.addr)
+	if n.addr.Is4() {
+		fmt.Fprintf(&b, "priority=200,in_port=%s,arp,arp_spa=%s,arp_sha=%s,dl_src=%s actions=NORMAL\n", uplink, n.addr, n.mac, n.mac)
+		fmt.Fprintf(&b, "priority=190,in_port=%s,arp,arp_spa=%s actions=drop\n", uplink, n.addr)
+	} else {
+		fmt.Fprintf(&b, "priority=210,in_port=%s,icmp6,icmp_type=136,nd_target=%s,nd_tll=%s,dl_src=%s actions=NORMAL\n", uplink, n.addr, n.mac, n.mac)
+		fmt.Fprintf(&b, "priority=205,in_port=%s,icmp6,icmp_type=136,nd_target=%s actions=drop\n", uplink, n.addr)
+	}
+	return b.String()
 }
 
 func (t *Testbed) pinKernelNeighbour(host string, n neighbour) error {

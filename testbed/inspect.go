@@ -42,6 +42,9 @@ type SubnetInfo struct {
 	Bridge    string `json:"bridge"` // a device in the underlay's namespace
 	Router    string `json:"router,omitempty"`
 	RouterMAC string `json:"router_mac,omitempty"`
+	Prefix6   string `json:"prefix6,omitempty"` // of IPv6, where the segment has both families
+	Router6   string `json:"router6,omitempty"`
+	VLAN      uint16 `json:"vlan,omitempty"` // tag of all frames in the segment
 }
 
 // CapturePoint is a device where frames can be seen.
@@ -64,7 +67,8 @@ type HostInspection struct {
 	Subnet      string   `json:"subnet"`
 	MAC         string   `json:"mac"`           // of br-phy, which has the provider addresses
 	Port        string   `json:"underlay_port"` // the underlay's end of the uplink
-	LinkUp      bool     `json:"link_up"`
+	LinkUp      bool     `json:"link_up"`       // with two, one of them
+	Port2       string   `json:"underlay_port2,omitempty"`
 }
 
 // VMInspection describes one VM.
@@ -97,6 +101,13 @@ func (t *Testbed) Inspect() *Inspection {
 		if s.Router.IsValid() {
 			si.Router, si.RouterMAC = s.Router.String(), t.routerMAC(&s).String()
 		}
+		if s.Prefix6.IsValid() {
+			si.Prefix6 = s.Prefix6.String()
+		}
+		if s.Router6.IsValid() {
+			si.Router6, si.RouterMAC = s.Router6.String(), t.routerMAC(&s).String()
+		}
+		si.VLAN = s.VLAN
 		in.Underlay.Subnets = append(in.Underlay.Subnets, si)
 		in.Underlay.Capture = append(in.Underlay.Capture, CapturePoint{s.Name, in.Underlay.Namespace, si.Bridge})
 	}
@@ -108,6 +119,11 @@ func (t *Testbed) Inspect() *Inspection {
 			OVSDB: "unix:" + sw.DBSock(), OpenFlow: "unix:" + sw.MgmtSock(IntegrationBridge),
 			OVSDBPid: sw.OVSDBPidFile(), VswitchdPid: sw.VswitchdPidFile(),
 			Subnet: h.Subnet, MAC: t.hostMAC(h.Name).String(), Port: UnderlayPort(h.Name), LinkUp: up,
+		}
+		if links := t.uplinks(h.Name); len(links) > 1 {
+			hi.Port2 = links[1][1]
+			up2, _ := t.LinkUp(h.Name + ":2")
+			hi.LinkUp = up || up2
 		}
 		for _, pa := range h.PAs {
 			hi.PAs = append(hi.PAs, pa.Addr().String())
@@ -148,7 +164,14 @@ func (in *Inspection) WriteTable(w io.Writer) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "UNDERLAY\tPREFIX\tROUTER\tBRIDGE\tNAMESPACE")
 	for _, s := range in.Underlay.Subnets {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", s.Name, s.Prefix, orDash(s.Router), orDash(s.Bridge), orDash(in.Underlay.Namespace))
+		prefix, router := s.Prefix, orDash(s.Router)
+		if s.Prefix6 != "" {
+			prefix, router = prefix+","+s.Prefix6, router+","+orDash(s.Router6)
+		}
+		if s.VLAN != 0 {
+			prefix += fmt.Sprintf(" VLAN %d", s.VLAN)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", s.Name, prefix, router, orDash(s.Bridge), orDash(in.Underlay.Namespace))
 	}
 	fmt.Fprintln(tw, "\t\t\t\t\nHOST\tPROVIDER ADDRESS\tSUBNET\tLINK\tNAMESPACE\tRUN DIRECTORY")
 	for _, h := range in.Hosts {

@@ -4,6 +4,8 @@ package testbed
 
 import (
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 
@@ -13,7 +15,8 @@ import (
 
 // SetLink takes the link of a host or a VM up or down, as pulling and plugging
 // its cable would: it is the far end that changes, so the node keeps its
-// addresses and routes.
+// addresses and routes. HOST:1 and HOST:2 are the two links of a host whose
+// uplinks are bonded; HOST alone is the first.
 func (t *Testbed) SetLink(node string, up bool) error {
 	ns, device, err := t.farEnd(node)
 	if err != nil {
@@ -54,6 +57,15 @@ func (t *Testbed) LinkUp(node string) (bool, error) {
 
 // farEnd returns the device at the other end of a node's link.
 func (t *Testbed) farEnd(node string) (ns, device string, err error) {
+	name, member, isMember := strings.Cut(node, ":")
+	if _, isHost := t.Plan().Host(name); isMember && isHost {
+		links := t.uplinks(name)
+		i, err := strconv.Atoi(member)
+		if err != nil || i < 1 || i > len(links) {
+			return "", "", fmt.Errorf("host %s has no link %q: want 1 to %d", name, member, len(links))
+		}
+		return t.UnderlayNamespace(), links[i-1][1], nil
+	}
 	n, err := t.Node(node)
 	if err != nil {
 		return "", "", err

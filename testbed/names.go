@@ -83,5 +83,9 @@ func UnderlayBridge(subnet string) string { return deviceName("ul-", subnet) }
 // every frame that comes in was sent by the host.
 func UnderlayPort(host string) string { return deviceName("to-", host) }
 
+// UnderlayPort2 returns the underlay's end of the second link of a host, where
+// uplinks are bonded.
+func UnderlayPort2(host string) string { return deviceName("t2-", host) }
+
 // VMPort returns the host's end of a VM's adapter: the port on br-int.
 func VMPort(ifaceID string) string { return deviceName("vm-", ifaceID) }

@@ -18,7 +18,7 @@ func (t *Testbed) CapturePoints(name string) ([]capture.Point, error) {
 	if name == "" || name == "underlay" {
 		var points []capture.Point
 		for _, h := range plan.Hosts {
-			points = append(points, capture.Point{Name: h.Name, Namespace: t.UnderlayNamespace(), Device: UnderlayPort(h.Name), Direction: capture.Received})
+			points = append(points, t.uplinkPoints(h.Name, capture.Received)...)
 		}
 		return points, nil
 	}
@@ -32,7 +32,14 @@ func (t *Testbed) CapturePoints(name string) ([]capture.Point, error) {
 	if n.VM != nil {
 		return []capture.Point{{Name: n.Name, Namespace: n.Namespace, Device: VMDevice, Direction: capture.Both}}, nil
 	}
-	return []capture.Point{{Name: n.Name, Namespace: t.UnderlayNamespace(), Device: UnderlayPort(n.Name), Direction: capture.Both}}, nil
+	return t.uplinkPoints(n.Name, capture.Both), nil
+}
+
+func (t *Testbed) uplinkPoints(host string, d capture.Direction) (points []capture.Point) {
+	for _, u := range t.uplinks(host) {
+		points = append(points, capture.Point{Name: host, Namespace: t.UnderlayNamespace(), Device: u[1], Direction: d})
+	}
+	return points
 }
 
 // Knowledge returns what is known of where VMs are, to judge frames of the

@@ -44,6 +44,7 @@ const (
 	IntegrationBridge = "br-int" // the controller's
 	ProviderBridge    = "br-phy" // holds the uplink and the provider addresses
 	Uplink            = "up0"    // the host's device towards the underlay
+	Uplink2           = "up1"    // the second one, where uplinks are bonded
 	VMDevice          = "eth0"   // a VM's only adapter
 )
 

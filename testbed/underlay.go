@@ -44,15 +44,32 @@ func (t *Testbed) buildUnderlay(_ context.Context) error {
 		if err := setUp(h, name); err != nil {
 			return err
 		}
-		if s.Router.IsValid() {
-			if err := addAddress(h, br, netip.PrefixFrom(s.Router, s.Prefix.Bits())); err != nil {
-				return fmt.Errorf("underlay subnet %s: %w", s.Name, err)
-			}
-		} else if err := netspace.SetSysctl(ns, "ipv6/conf/"+name+"/disable_ipv6=1"); err != nil {
-			return err
+		if err := t.addRouter(ns, h, &s, br); err != nil {
+			return fmt.Errorf("underlay subnet %s: %w", s.Name, err)
 		}
 	}
 	return nil
+}
+
+// addRouter gives the router its addresses in a segment.
+func (t *Testbed) addRouter(ns string, h *netlink.Handle, s *topology.Subnet, br netlink.Link) error {
+	has6 := false
+	for _, n := range s.Nets() {
+		if !n.Router.IsValid() {
+			continue
+		}
+		if s.VLAN != 0 {
+			return fmt.Errorf("its frames are tagged with VLAN %d: it can have no router", s.VLAN)
+		}
+		has6 = has6 || n.Router.Is6()
+		if err := addAddress(h, br, netip.PrefixFrom(n.Router, n.Prefix.Bits())); err != nil {
+			return err
+		}
+	}
+	if has6 {
+		return nil
+	}
+	return netspace.SetSysctl(ns, "ipv6/conf/"+br.Attrs().Name+"/disable_ipv6=1")
 }
 
 // routerMAC returns the MAC of a subnet's router.

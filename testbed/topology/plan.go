@@ -16,9 +16,10 @@ import (
 // A Plan is a testbed in full detail, ready to be built.
 type Plan struct {
 	Name         string   `json:"name"`
-	TopologyFile string   `json:"topology_file"` // absolute
-	PolicyFile   string   `json:"policy_file"`   // absolute
-	MTU          int      `json:"mtu"`           // of the underlay, in octets of IP packet
+	TopologyFile string   `json:"topology_file"`  // absolute
+	PolicyFile   string   `json:"policy_file"`    // absolute
+	MTU          int      `json:"mtu"`            // of the underlay, in octets of IP packet
+	Bond         bool     `json:"bond,omitempty"` // each host has two links into its segment, as one
 	Subnets      []Subnet `json:"subnets"`
 	Hosts        []Host   `json:"hosts"`
 	VMs          []VM     `json:"vms"`
@@ -31,6 +32,52 @@ type Subnet struct {
 	Name   string       `json:"name"`
 	Prefix netip.Prefix `json:"prefix"`
 	Router netip.Addr   `json:"router,omitzero"` // invalid: no way out of the segment
+	// Prefix6 and Router6 are those of IPv6, where the segment has both families.
+	Prefix6 netip.Prefix `json:"prefix6,omitzero"`
+	Router6 netip.Addr   `json:"router6,omitzero"`
+	// VLAN is the 802.1Q tag of all frames in the segment, which then has no
+	// router; 0: none.
+	VLAN uint16 `json:"vlan,omitempty"`
+}
+
+// A Net is what a segment is for one address family.
+type Net struct {
+	Prefix netip.Prefix
+	Router netip.Addr // invalid: no way out
+}
+
+// Nets returns what the segment is for each family that it has.
+func (s *Subnet) Nets() []Net {
+	all := []Net{{s.Prefix, s.Router}}
+	if s.Prefix6.IsValid() {
+		all = append(all, Net{s.Prefix6, s.Router6})
+	}
+	return all
+}
+
+// Net returns the segment's network that holds an address.
+func (s *Subnet) Net(a netip.Addr) (Net, bool) {
+	for _, n := range s.Nets() {
+		if n.Prefix.Contains(a) {
+			return n, true
+		}
+	}
+	return Net{}, false
+}
+
+// String returns the segment's name and networks.
+func (s *Subnet) String() string {
+	text := s.Name
+	for _, n := range s.Nets() {
+		text += " " + n.Prefix.String()
+		if n.Router.IsValid() {
+			text += " (router " + n.Router.String() + ")"
+		}
+	}
+	if s.VLAN != 0 {
+		text += fmt.Sprintf(" VLAN %d", s.VLAN)
+	}
+	return text
 }
 
 // A Host is one Open vSwitch with an uplink into one segment of the underlay.

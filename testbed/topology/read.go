@@ -50,6 +50,7 @@ type (
 	file struct {
 		name, policy text
 		mtu          int
+		bond         bool
 		subnets      []subnetSpec
 		hosts        []text
 		vms          []vmSpec
@@ -61,10 +62,9 @@ type (
 		field string
 	}
 	subnetSpec struct {
-		name   text
-		prefix netip.Prefix
-		router netip.Addr
-		at     text
+		name      text
+		net, net6 Net
+		at        text
 	}
 	vmSpec   struct{ name, host text }
 	linkSpec struct {
@@ -154,41 +154,65 @@ func (r *reader) underlay(f *file, n *yaml.Node, field string) {
 				f.mtu = v
 			}
 		},
+		"bond": r.boolean(&f.bond),
 		"subnets": r.each(func(n *yaml.Node, field string) {
 			s := subnetSpec{at: text{at: n, field: field}}
-			var prefix, router text
+			var prefix, router, prefix6, router6 text
 			r.mapping(n, field, map[string]func(*yaml.Node, string){
 				"name": r.text(&s.name), "prefix": r.text(&prefix), "router": r.text(&router),
+				"prefix6": r.text(&prefix6), "router6": r.text(&router6),
 			}, "prefix")
-			if prefix.at != nil {
-				p, err := netip.ParsePrefix(prefix.value)
-				switch {
-				case err != nil || p.Addr().Is4In6():
-					r.problem(prefix.at, prefix.field, "%q: want ADDRESS/LENGTH such as 10.99.0.0/24", prefix.value)
-				case p != p.Masked():
-					r.problem(prefix.at, prefix.field, "%q has host bits set: want %s", prefix.value, p.Masked())
-				default:
-					s.prefix = p
-				}
-			}
-			if router.at != nil {
-				a, err := netip.ParseAddr(router.value)
-				switch {
-				case err != nil:
-					r.problem(router.at, router.field, "%q: want the router's address, such as 10.99.0.254", router.value)
-				case s.prefix.IsValid() && !s.prefix.Contains(a):
-					r.problem(router.at, router.field, "%s is outside of %s: want an address in it", a, s.prefix)
-				default:
-					s.router = a
-				}
+			s.net, s.net6 = r.net(prefix, router), r.net(prefix6, router6)
+			if p := s.net6.Prefix; p.IsValid() && (p.Addr().Is4() || s.net.Prefix.Addr().Is6()) {
+				r.problem(prefix6.at, prefix6.field, "prefix6 is the IPv6 prefix of a subnet whose prefix is IPv4")
 			}
 			f.subnets = append(f.subnets, s)
 		}),
 	})
 }
 
+// net reads the prefix and the router of a subnet, for one family.
+func (r *reader) net(prefix, router text) (n Net) {
+	if prefix.at != nil {
+		p, err := netip.ParsePrefix(prefix.value)
+		switch {
+		case err != nil || p.Addr().Is4In6():
+			r.problem(prefix.at, prefix.field, "%q: want ADDRESS/LENGTH such as 10.99.0.0/24", prefix.value)
+		case p != p.Masked():
+			r.problem(prefix.at, prefix.field, "%q has host bits set: want %s", prefix.value, p.Masked())
+		default:
+			n.Prefix = p
+		}
+	}
+	if router.at != nil {
+		a, err := netip.ParseAddr(router.value)
+		switch {
+		case err != nil:
+			r.problem(router.at, router.field, "%q: want the router's address, such as 10.99.0.254", router.value)
+		case prefix.at == nil:
+			r.problem(router.at, router.field, "there is a router of IPv6 and no prefix6: add one")
+		case n.Prefix.IsValid() && !n.Prefix.Contains(a):
+			r.problem(router.at, router.field, "%s is outside of %s: want an address in it", a, n.Prefix)
+		default:
+			n.Router = a
+		}
+	}
+	return n
+}
+
+func (r *reader) boolean(to *bool) func(*yaml.Node, string) {
+	return func(n *yaml.Node, field string) {
+		v, err := strconv.ParseBool(n.Value)
+		if err != nil || n.Tag != "!!bool" {
+			r.problem(n, field, "%q: want true or false", n.Value)
+		}
+		*to = v
+	}
+}
+
 func (r *reader) link(f *file, n *yaml.Node, field string) {
 	var l linkSpec
+	up := true
 	r.mapping(n, field, map[string]func(*yaml.Node, string){
 		"node": r.text(&l.node),
 		"rate_mbps": func(n *yaml.Node, field string) {
@@ -198,14 +222,9 @@ func (r *reader) link(f *file, n *yaml.Node, field string) {
 			}
 			l.RateMbps = v
 		},
-		"up": func(n *yaml.Node, field string) {
-			v, err := strconv.ParseBool(n.Value)
-			if err != nil || n.Tag != "!!bool" {
-				r.problem(n, field, "%q: want true or false", n.Value)
-			}
-			l.Down = !v
-		},
+		"up": r.boolean(&up),
 	}, "node")
+	l.Down = !up
 	f.links = append(f.links, l)
 }
 

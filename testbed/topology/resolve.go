@@ -48,7 +48,7 @@ func Load(path string) (*Plan, error) {
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,23}$`)
 
 func (r *reader) resolve(f *file, policy *tenant.Policy) *Plan {
-	p := &Plan{Name: f.name.value, MTU: f.mtu}
+	p := &Plan{Name: f.name.value, MTU: f.mtu, Bond: f.bond}
 	if f.name.at == nil {
 		base := filepath.Base(r.name)
 		p.Name = strings.TrimSuffix(base, filepath.Ext(base))
@@ -90,15 +90,15 @@ func (r *reader) hosts(p *Plan, f *file, policy *tenant.Policy) {
 	for _, h := range hosts {
 		host := Host{Name: h.Name}
 		for _, pa := range h.ProviderAddresses {
-			s := subnetOf(p.Subnets, pa.PA.Addr())
+			s, net := subnetOf(p.Subnets, pa.PA.Addr())
 			if s == nil {
 				r.problem(nil, "underlay.subnets", "no subnet holds %s, a provider address of host %s: add one", pa.PA, h.Name)
 				continue
 			}
-			host.PAs = append(host.PAs, netip.PrefixFrom(pa.PA.Addr(), s.Prefix.Bits()))
+			host.PAs = append(host.PAs, netip.PrefixFrom(pa.PA.Addr(), net.Prefix.Bits()))
 			if host.Subnet == "" {
 				host.Subnet = s.Name
-			} else if host.Subnet != s.Name && pa.PA.Addr().Is4() == host.PAs[0].Addr().Is4() {
+			} else if host.Subnet != s.Name {
 				r.problem(nil, "underlay.subnets", "host %s has provider addresses in %s and in %s: it has one uplink, into one subnet", h.Name, host.Subnet, s.Name)
 			}
 		}
@@ -114,28 +114,32 @@ func hostNames(policy *tenant.Policy) string {
 	return strings.Join(names, ", ")
 }
 
-func subnetOf(subnets []Subnet, a netip.Addr) *Subnet {
+func subnetOf(subnets []Subnet, a netip.Addr) (*Subnet, Net) {
 	for i := range subnets {
-		if subnets[i].Prefix.Contains(a) {
-			return &subnets[i]
+		if n, ok := subnets[i].Net(a); ok {
+			return &subnets[i], n
 		}
 	}
-	return nil
+	return nil, Net{}
 }
 
 func (r *reader) subnets(p *Plan, f *file, hosts []tenant.Host) {
 	if len(f.subnets) == 0 {
-		var pas []netip.Addr
+		var pas, pas6 []netip.Addr
 		for _, h := range hosts {
 			for _, pa := range h.ProviderAddresses {
-				pas = append(pas, pa.PA.Addr())
+				if a := pa.PA.Addr(); a.Is4() {
+					pas = append(pas, a)
+				} else {
+					pas6 = append(pas6, a)
+				}
 			}
 		}
-		if prefix, ok := commonPrefix(pas); ok {
-			p.Subnets = []Subnet{{Name: "underlay", Prefix: prefix}}
-		} else {
-			r.problem(nil, "underlay.subnets", "the hosts' provider addresses are of both families: list the subnets")
+		s := Subnet{Name: "underlay", Prefix: commonPrefix(pas), Prefix6: commonPrefix(pas6)}
+		if !s.Prefix.IsValid() {
+			s.Prefix, s.Prefix6 = s.Prefix6, netip.Prefix{}
 		}
+		p.Subnets = []Subnet{s}
 		return
 	}
 	for i, s := range f.subnets {
@@ -147,37 +151,41 @@ func (r *reader) subnets(p *Plan, f *file, hosts []tenant.Host) {
 			if o.Name == name {
 				r.problem(s.name.at, s.at.field, "two subnets are called %q", name)
 			}
-			if s.prefix.IsValid() && o.Prefix.Overlaps(s.prefix) {
-				r.problem(s.at.at, s.at.field, "%s overlaps %s of subnet %s", s.prefix, o.Prefix, o.Name)
+			for _, a := range o.Nets() {
+				for _, b := range []Net{s.net, s.net6} {
+					if a.Prefix.Overlaps(b.Prefix) {
+						r.problem(s.at.at, s.at.field, "%s overlaps %s of subnet %s", b.Prefix, a.Prefix, o.Name)
+					}
+				}
 			}
 		}
-		if len(f.subnets) > 1 && s.prefix.IsValid() && !s.router.IsValid() {
-			r.problem(s.at.at, s.at.field, "router is missing: with several subnets each needs one")
+		for key, n := range map[string]Net{"router": s.net, "router6": s.net6} {
+			if len(f.subnets) > 1 && n.Prefix.IsValid() && !n.Router.IsValid() {
+				r.problem(s.at.at, s.at.field, "%s is missing: with several subnets each needs one", key)
+			}
 		}
-		p.Subnets = append(p.Subnets, Subnet{Name: name, Prefix: s.prefix, Router: s.router})
+		p.Subnets = append(p.Subnets, Subnet{Name: name, Prefix: s.net.Prefix, Router: s.net.Router, Prefix6: s.net6.Prefix, Router6: s.net6.Router})
 	}
 }
 
-// commonPrefix returns a prefix that holds all addresses: the usual /24 (/64 for
-// IPv6), or a shorter one where they are further apart.
-func commonPrefix(addrs []netip.Addr) (netip.Prefix, bool) {
+// commonPrefix returns a prefix that holds addresses of one family: the usual /24
+// (/64 for IPv6), or a shorter one where they are further apart. Of no addresses
+// it is invalid.
+func commonPrefix(addrs []netip.Addr) netip.Prefix {
 	if len(addrs) == 0 {
-		return netip.Prefix{}, false
+		return netip.Prefix{}
 	}
 	bits := 24
 	if addrs[0].Is6() {
 		bits = 64
 	}
-	for ; bits >= 0; bits-- {
-		p, err := addrs[0].Prefix(bits)
-		if err != nil {
-			return p, false
-		}
+	for {
+		p := netip.PrefixFrom(addrs[0], bits).Masked()
 		if !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !p.Contains(a) }) {
-			return p, true
+			return p
 		}
+		bits--
 	}
-	return netip.Prefix{}, false
 }
 
 func (r *reader) vms(p *Plan, f *file, policy *tenant.Policy) {

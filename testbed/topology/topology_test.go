@@ -121,7 +121,7 @@ func TestHostsMayBeLeftOut(t *testing.T) {
 
 func TestProblems(t *testing.T) {
 	tests := []struct{ name, from, to, want string }{
-		{"unknown key", "  mtu: 1600", "  mtuu: 1600", `bed.yaml:3:3: underlay.mtuu: unknown key: want one of mtu, subnets`},
+		{"unknown key", "  mtu: 1600", "  mtuu: 1600", `bed.yaml:3:3: underlay.mtuu: unknown key: want one of bond, mtu, subnets`},
 		{"key twice", "  mtu: 1600", "  mtu: 1600\n  mtu: 1500", `bed.yaml:4:3: underlay.mtu: given twice: it is in line 3 already`},
 		{"missing", "{name: blue/web2, host: h2}", "{name: blue/web2}", `bed.yaml:8:5: vms[0]: host is missing`},
 		{"small MTU", "1600", "68", `bed.yaml:3:8: underlay.mtu: "68" is no MTU of an underlay: want octets from 1342 to 65535`},
@@ -145,6 +145,11 @@ func TestProblems(t *testing.T) {
 		{"VM twice", "{name: blue/web2, host: h2}", "{name: blue/web2, host: h2}\n  - {name: web2, host: h2}", `bed.yaml:9:12: vms[1].name: VM blue-web2 is listed twice`},
 		{"VM nowhere", "vms:\n  - {name: blue/web2, host: h2}", "", `bed.yaml: vms: the policy does not say where VM blue-web2 is: add {name: blue-web2, host: …}`},
 		{"rate", "2.5", "-1", `bed.yaml:10:27: links[0].rate_mbps: "-1" is no rate: want 10^6 bit/s from 0.1 to 100000`},
+		{"bond", "  mtu: 1600", "  bond: both", `bed.yaml:3:9: underlay.bond: "both": want true or false`},
+		{"prefix6 is IPv4", "router: 10.99.0.254}", "router: 10.99.0.254, prefix6: 10.98.0.0/24, router6: 10.98.0.1}", `underlay.subnets[0].prefix6: prefix6 is the IPv6 prefix of a subnet whose prefix is IPv4`},
+		{"router6 alone", "router: 10.99.0.254}", "router: 10.99.0.254, router6: fd99::fe}", `underlay.subnets[0].router6: there is a router of IPv6 and no prefix6: add one`},
+		{"router6 missing", "router: 10.99.0.254}", "router: 10.99.0.254, prefix6: 'fd99::/64'}", `underlay.subnets[0]: router6 is missing: with several subnets each needs one`},
+		{"overlap of IPv6", "10.99.3.0/24, router: 10.99.3.254}", "10.99.3.0/24, router: 10.99.3.254, prefix6: 'fd99::/64', router6: 'fd99::1'}\n    - {prefix: 'fd99::/48', router: 'fd99::2'}", `fd99::/48 overlaps fd99::/64 of subnet underlay2`},
 		{"up", "up: false", "up: maybe", `bed.yaml:11:26: links[1].up: "maybe": want true or false`},
 		{"link of nobody", "node: h3", "node: h9", `links[0].node: h9 is neither a host nor a VM of this testbed`},
 		{"link twice", "node: red/web1", "node: h3", `bed.yaml:11:12: links[1].node: the link of h3 is described twice`},

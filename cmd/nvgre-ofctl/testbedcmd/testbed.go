@@ -273,8 +273,9 @@ func (c *command) exec() *cobra.Command {
 
 func (c *command) link() *cobra.Command {
 	return &cobra.Command{
-		Use:               "link HOST|VM up|down",
+		Use:               "link HOST|HOST:1|HOST:2|VM up|down",
 		Short:             "Pull the cable of a host or a VM, or plug it in again",
+		Long:              "Pull the cable of a host or a VM, or plug it in again. HOST:1 and HOST:2 are the links of a host\nwhose uplinks are bonded (underlay.bond in the topology file).",
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: c.completeNode,
 		RunE: func(_ *cobra.Command, args []string) error {
