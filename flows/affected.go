@@ -60,7 +60,7 @@ func (a *affected) changed() bool {
 			ok = a.subnet(k.VSID())
 		case tenant.KindRecord:
 			for _, p := range []*tenant.Policy{b, n} {
-				if r, there := p.Record(k.VSID(), k.CA()); there {
+				if r, there := p.RecordByKey(k); there {
 					ok = ok && a.unit(recordUnit(&r))
 				}
 			}
@@ -74,7 +74,13 @@ func (a *affected) changed() bool {
 	return true
 }
 
-func recordUnit(r *tenant.LookupRecord) Unit { return RecordUnit(r.RDID, r.VSID, r.CA) }
+func recordUnit(r *tenant.LookupRecord) Unit {
+	u := RecordUnit(r.RDID, r.VSID, r.CA)
+	if !r.CA.IsValid() {
+		u.mac = r.MAC
+	}
+	return u
+}
 
 func (a *affected) allSubnets(p *tenant.Policy) bool {
 	for s := range p.Subnets() {

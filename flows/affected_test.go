@@ -137,8 +137,8 @@ func TestAffectedLaws(t *testing.T) {
 				case rapid.Bool().Draw(t, "host") && isHost:
 					ch = tenant.Delete(tenant.HostKey(name))
 				case !isHost:
-					ch = tenant.Put(tenant.HostObject{Name: name, ProviderAddresses: []tenant.PA{
-						tenant.PAFrom(netip.AddrFrom4([4]byte{10, 88, 0, byte(slices.Index(names, name) + 1)}))}})
+					ch = tenant.Put(tenant.HostObject{Name: name, ProviderAddresses: []tenant.ProviderAddress{
+						{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{10, 88, 0, byte(slices.Index(names, name) + 1)}))}}})
 				case isDomain:
 					ch = tenant.Delete(tenant.RoutingDomainKey(id))
 				default:

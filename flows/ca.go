@@ -34,6 +34,9 @@ func (c *Compiler) gatewayFlows(b *builder, number uint32, s tenant.VirtualSubne
 
 // recordFlows makes the flow of a lookup record.
 func (c *Compiler) recordFlows(b *builder, number uint32, r *tenant.LookupRecord) {
+	if !hasAddress(r) {
+		return
+	}
 	var buf [5]flow.Test
 	hop := regHop.appendTests(append(buf[:0], regDomain.is(uint64(number))), flow.Mapped(r.CA.Addr()))
 	peer, known := c.peers.of(c.HostOf(r))
@@ -44,6 +47,11 @@ func (c *Compiler) recordFlows(b *builder, number uint32, r *tenant.LookupRecord
 	b.add(&ca, prioCA, recordOwner(r).cookie(), b.match(hop...),
 		regDest.set(flow.Uint(uint64(r.VSID))), regPeer.set(flow.Uint(uint64(peer))),
 		regHopMAC.set(flow.Uint(r.MAC.Uint64())), flow.Goto(tableAct))
+}
+
+// hasAddress reports whether a record has the CA of one machine.
+func hasAddress(r *tenant.LookupRecord) bool {
+	return r.CA.IsValid() && !r.CA.Addr().IsUnspecified()
 }
 
 func caMisses(b *builder) {

@@ -19,7 +19,7 @@ func randomSpec(t *rapid.T) tenant.Spec {
 	hosts := rapid.IntRange(1, 4).Draw(t, "hosts")
 	for h := range hosts {
 		spec.Hosts = append(spec.Hosts, tenant.HostSpec{Name: fmt.Sprintf("h%d", h),
-			ProviderAddresses: []tenant.PA{tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, 0, byte(h + 1)}))}})
+			ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, 0, byte(h + 1)}))}}})
 	}
 	vsid := uint32(5000)
 	for d := range rapid.IntRange(1, 3).Draw(t, "domains") {
@@ -143,7 +143,7 @@ func bigPolicy(tb testing.TB, n int) *tenant.Policy {
 	spec := tenant.Spec{Version: 1}
 	for h := range 10 {
 		spec.Hosts = append(spec.Hosts, tenant.HostSpec{Name: fmt.Sprintf("h%d", h),
-			ProviderAddresses: []tenant.PA{tenant.PAFrom(netip.AddrFrom4([4]byte{192, 168, 0, byte(h + 1)}))}})
+			ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{192, 168, 0, byte(h + 1)}))}}})
 	}
 	rd := tenant.RoutingDomainSpec{RDID: tenant.RDID{15: 1}, Name: "big"}
 	for i := range n {

@@ -34,6 +34,7 @@ type Unit struct {
 	vsid   tenant.VSID
 	rdid   tenant.RDID
 	ca     tenant.CA
+	mac    tenant.MAC // of a record without a CA
 	prefix tenant.CAPrefix
 	host   string
 	name   string // of the peer, or an iface-id
@@ -82,7 +83,11 @@ func (u Unit) String() string {
 	case UnitSubnet:
 		return fmt.Sprintf("subnet %s of routing domain %s", u.vsid, u.rdid)
 	case UnitRecord:
-		return fmt.Sprintf("record %s of subnet %s of routing domain %s", u.ca, u.vsid, u.rdid)
+		name := u.ca.String()
+		if !u.ca.IsValid() {
+			name = u.mac.String()
+		}
+		return fmt.Sprintf("record %s of subnet %s of routing domain %s", name, u.vsid, u.rdid)
 	case UnitRoute:
 		return fmt.Sprintf("routes to %s of routing domain %s", u.prefix, u.rdid)
 	case UnitPipeline:
@@ -108,7 +113,7 @@ func (c *Compiler) Units(id tenant.RDID) iter.Seq[Unit] {
 				return
 			}
 			for r := range c.policy.RecordsOf(s.VSID) {
-				if !yield(RecordUnit(id, s.VSID, r.CA)) {
+				if !yield(recordUnit(&r)) {
 					return
 				}
 			}
@@ -225,7 +230,7 @@ func (c *Compiler) each(b *builder, id tenant.RDID) iter.Seq[made] {
 			}
 			for r := range c.policy.RecordsOf(s.VSID) {
 				c.recordFlows(b, number, &r)
-				if !yield(made{RecordUnit(id, s.VSID, r.CA), &r}) {
+				if !yield(made{recordUnit(&r), &r}) {
 					return
 				}
 			}
@@ -256,7 +261,7 @@ func (c *Compiler) make(b *builder, u Unit) {
 		}
 	case UnitVM:
 		r, ok := c.policy.RecordByIfaceID(u.name)
-		if !ok || !usable(u.port) || c.HostOf(&r) != u.host {
+		if !ok || !hasAddress(&r) || !usable(u.port) || c.HostOf(&r) != u.host {
 			return
 		}
 		if number, ok := c.domains.of(r.RDID); ok {
@@ -285,7 +290,7 @@ func (c *Compiler) makeShared(b *builder, number uint32, u Unit) {
 			c.recordFlows(b, number, &r)
 		}
 	case UnitRoute:
-		for r := range c.policy.RoutesTo(u.rdid, u.prefix) {
+		for r := range firstOfPrefix(c.policy.RoutesTo(u.rdid, u.prefix)) {
 			customerRouteFlows(b, number, r)
 			break
 		}
@@ -297,7 +302,11 @@ func (c *Compiler) Record(u Unit) (tenant.LookupRecord, bool) {
 	if u.kind != UnitRecord {
 		return tenant.LookupRecord{}, false
 	}
-	r, ok := c.policy.Record(u.vsid, u.ca)
+	key := tenant.RecordKey(u.vsid, u.ca)
+	if !u.ca.IsValid() {
+		key = tenant.RecordMACKey(u.vsid, u.mac)
+	}
+	r, ok := c.policy.RecordByKey(key)
 	return r, ok && r.RDID == u.rdid
 }
 
@@ -327,6 +336,9 @@ func firstOfPrefix(all iter.Seq[tenant.CustomerRoute]) iter.Seq[tenant.CustomerR
 	return func(yield func(tenant.CustomerRoute) bool) {
 		var last tenant.CAPrefix
 		for r := range all {
+			if r.BlackHole || r.VSID != 0 {
+				continue
+			}
 			if r.Prefix != last && !yield(r) {
 				return
 			}

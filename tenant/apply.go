@@ -95,7 +95,8 @@ func (a *applier) take(changes []Change) {
 	}
 	for _, r := range routes {
 		w := a.workIn(r.RDID)
-		w.routes = append(w.routes, RouteSpec{Prefix: r.Prefix, NextHop: r.NextHop, Metric: r.Metric, Source: r.Source})
+		w.routes = append(w.routes, RouteSpec{Prefix: r.Prefix, NextHop: r.NextHop, BlackHole: r.BlackHole, Metric: r.Metric,
+			VSID: uint32(r.VSID), Source: r.Source})
 	}
 	a.finish()
 }
@@ -145,7 +146,7 @@ func (a *applier) takeRoutes(changes []Change) (put []RouteObject) {
 // takeRecords takes out the records that change and returns those to be put.
 func (a *applier) takeRecords(changes []Change) (put []RecordObject) {
 	for _, c := range changes {
-		old, found := a.record(c.key.vsid, c.key.ca)
+		old, found := a.recordOf(c.key)
 		if o, ok := c.object.(RecordObject); ok {
 			if found && old.object().Equal(o) {
 				continue
@@ -171,7 +172,7 @@ func (a *applier) takeHosts(changes []Change) (moved []*record) {
 		}
 		if found {
 			for r := range old.placed.All() {
-				if !put || r.place.pa.IsValid() && !slices.Contains(o.ProviderAddresses, r.place.pa) {
+				if !put || loses(&o, r.place.pa) || r.place.options != nil && loses(&o, r.place.options.NatPA) {
 					moved = append(moved, r)
 				}
 			}
@@ -182,7 +183,7 @@ func (a *applier) takeHosts(changes []Change) (moved []*record) {
 		}
 		if put {
 			a.putHosts = append(a.putHosts, &HostSpec{Name: o.Name, ProviderAddresses: o.ProviderAddresses,
-				OVSDB: o.OVSDB, OpenFlow: o.OpenFlow, Source: o.Source})
+				OVSDB: o.OVSDB, OpenFlow: o.OpenFlow, MTU: o.MTU, Routes: o.Routes, Source: o.Source})
 		}
 	}
 	for _, r := range moved {
@@ -192,6 +193,11 @@ func (a *applier) takeHosts(changes []Change) (moved []*record) {
 		a.hosts.Delete(a.o, byHost(name))
 	}
 	return moved
+}
+
+// loses reports whether a record has a PA that its host has no longer.
+func loses(h *HostObject, pa PA) bool {
+	return pa.IsValid() && !slices.ContainsFunc(h.ProviderAddresses, func(a ProviderAddress) bool { return a.PA == pa })
 }
 
 // takeSubnets makes work of the subnets that are put, and takes out those that
@@ -210,7 +216,7 @@ func (a *applier) takeSubnets(changes []Change) (moved []*record) {
 			a.putSubnet(o, &subnetWork{}).recheck = true
 		case found:
 			if n := old.records.Len(); n > 0 {
-				a.stillHas(c.key, "record", n, some(old.records.All(), func(r *record) string { return r.ca.String() }))
+				a.stillHas(c.key, "record", n, some(old.records.All(), (*record).shown))
 			}
 			a.workIn(old.is.RDID).recheck = true
 			a.dropSubnet(old)
@@ -245,7 +251,8 @@ func (a *applier) replaceSubnet(old *subnet, o SubnetObject) (moved []*record) {
 // putSubnet makes w the work of putting o, and returns that of its routing domain.
 func (a *applier) putSubnet(o SubnetObject, w *subnetWork) *domainWork {
 	w.vsid = o.VSID
-	w.spec = &SubnetSpec{VSID: uint32(o.VSID), Name: o.Name, Prefixes: o.Prefixes, Gateways: o.Gateways, Source: o.Source}
+	w.spec = &SubnetSpec{VSID: uint32(o.VSID), Name: o.Name, Prefixes: o.Prefixes, Gateways: o.Gateways, Multicast: o.Multicast,
+		DHCP: o.DHCP, DNS: o.DNS, Domain: o.Domain, Lease: o.Lease, MTU: o.MTU, Source: o.Source}
 	a.subnetOf[o.VSID] = w
 	d := a.workIn(o.RDID)
 	d.subnets = append(d.subnets, w)
@@ -294,7 +301,7 @@ func (a *applier) putRecord(o RecordObject) {
 	if w.s == nil && w.spec == nil {
 		a.add(a.field(o.Key().String(), "vsid"), fmt.Sprintf("subnet %s is unknown: want the VSID of a subnet of the policy", o.VSID))
 	}
-	w.records = append(w.records, RecordSpec{VM: o.VM, CA: o.CA, MAC: o.MAC, IfaceID: o.IfaceID, Host: o.Host, PA: o.PA, Source: o.Source})
+	w.records = append(w.records, RecordSpec{VM: o.VM, CA: o.CA, MAC: o.MAC, IfaceID: o.IfaceID, Host: o.Host, PA: o.PA, Options: o.Options, Source: o.Source})
 }
 
 // workIn returns the work of a routing domain.
@@ -326,7 +333,7 @@ func (a *applier) finish() {
 			a.add(a.field(SubnetKey(s.vsid).String(), "rdid"), want)
 		}
 		for _, r := range w.routes {
-			a.add(a.field(RouteKey(w.rdid, r.Prefix, r.Metric, r.NextHop).String(), "rdid"), want)
+			a.add(a.field(r.route(w.rdid).Key().String(), "rdid"), want)
 		}
 	}
 	a.work = append(a.work, a.orphaned...)

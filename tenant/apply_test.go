@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -61,7 +62,8 @@ func (m model) spec(changed map[tenant.Key]bool) (spec tenant.Spec, whole bool) 
 			spec.GatewayMAC = o.MAC
 			whole = whole && o.MAC != tenant.MAC{} // which a spec cannot say
 		case tenant.HostObject:
-			spec.Hosts = append(spec.Hosts, tenant.HostSpec{Name: o.Name, ProviderAddresses: o.ProviderAddresses, OVSDB: o.OVSDB, OpenFlow: o.OpenFlow})
+			spec.Hosts = append(spec.Hosts, tenant.HostSpec{Name: o.Name, ProviderAddresses: o.ProviderAddresses, OVSDB: o.OVSDB, OpenFlow: o.OpenFlow,
+				MTU: o.MTU, Routes: o.Routes})
 		case tenant.RoutingDomainObject:
 			domains[o.RDID] = len(spec.RoutingDomains)
 			spec.RoutingDomains = append(spec.RoutingDomains, tenant.RoutingDomainSpec{RDID: o.RDID, Name: o.Name, Customer: o.Customer})
@@ -73,7 +75,8 @@ func (m model) spec(changed map[tenant.Key]bool) (spec tenant.Spec, whole bool) 
 			}
 			d := &spec.RoutingDomains[i]
 			subnets[o.VSID] = [2]int{i, len(d.Subnets)}
-			d.Subnets = append(d.Subnets, tenant.SubnetSpec{VSID: uint32(o.VSID), Name: o.Name, Prefixes: o.Prefixes, Gateways: o.Gateways})
+			d.Subnets = append(d.Subnets, tenant.SubnetSpec{VSID: uint32(o.VSID), Name: o.Name, Prefixes: o.Prefixes, Gateways: o.Gateways,
+				Multicast: o.Multicast, DHCP: o.DHCP, DNS: o.DNS, Domain: o.Domain, Lease: o.Lease, MTU: o.MTU})
 		case tenant.RecordObject:
 			at, ok := subnets[o.VSID]
 			if !ok {
@@ -81,7 +84,7 @@ func (m model) spec(changed map[tenant.Key]bool) (spec tenant.Spec, whole bool) 
 				continue
 			}
 			s := &spec.RoutingDomains[at[0]].Subnets[at[1]]
-			s.Records = append(s.Records, tenant.RecordSpec{VM: o.VM, CA: o.CA, MAC: o.MAC, IfaceID: o.IfaceID, Host: o.Host, PA: o.PA})
+			s.Records = append(s.Records, tenant.RecordSpec{VM: o.VM, CA: o.CA, MAC: o.MAC, IfaceID: o.IfaceID, Host: o.Host, PA: o.PA, Options: o.Options})
 		case tenant.RouteObject:
 			i, ok := domains[o.RDID]
 			if !ok {
@@ -89,7 +92,7 @@ func (m model) spec(changed map[tenant.Key]bool) (spec tenant.Spec, whole bool) 
 				continue
 			}
 			d := &spec.RoutingDomains[i]
-			d.Routes = append(d.Routes, tenant.RouteSpec{Prefix: o.Prefix, NextHop: o.NextHop, Metric: o.Metric})
+			d.Routes = append(d.Routes, tenant.RouteSpec{Prefix: o.Prefix, NextHop: o.NextHop, BlackHole: o.BlackHole, Metric: o.Metric, VSID: uint32(o.VSID)})
 		}
 	}
 	return spec, whole
@@ -237,13 +240,24 @@ func dump(p *tenant.Policy) []any {
 	for r := range p.Records() {
 		text(r)
 		for _, by := range []func() (tenant.LookupRecord, bool){
-			func() (tenant.LookupRecord, bool) { return p.Record(r.VSID, r.CA) },
-			func() (tenant.LookupRecord, bool) { return p.RecordByIfaceID(r.IfaceID) },
+			func() (tenant.LookupRecord, bool) { return p.RecordByKey(r.Key()) },
+			func() (tenant.LookupRecord, bool) {
+				first, ok := p.RecordByIfaceID(r.IfaceID)
+				all := slices.Collect(p.RecordsByIfaceID(r.IfaceID))
+				i := slices.IndexFunc(all, func(q tenant.LookupRecord) bool { return q.Key() == r.Key() })
+				return all[max(i, 0)], ok && reflect.DeepEqual(first, all[0])
+			},
+		} {
+			got, ok := by()
+			out = append(out, ok && reflect.DeepEqual(got, r))
+		}
+		for _, by := range []func() (tenant.LookupRecord, bool){
 			func() (tenant.LookupRecord, bool) { return p.RecordByMAC(r.VSID, r.MAC) },
 			func() (tenant.LookupRecord, bool) { return p.RecordByVM(r.RDID, r.VM) },
 		} {
+			first, _ := p.RecordByIfaceID(r.IfaceID)
 			got, ok := by()
-			out = append(out, ok && got == r)
+			out = append(out, ok && reflect.DeepEqual(got, first))
 		}
 	}
 	for r := range p.Routes() {

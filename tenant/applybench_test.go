@@ -51,7 +51,7 @@ func BenchmarkApply(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("host PA/records=%d", n), func(b *testing.B) {
 			apply(b, func(i int) []tenant.Change {
-				return []tenant.Change{tenant.Put(tenant.HostObject{Name: fmt.Sprintf("h%d", i%1000), ProviderAddresses: []tenant.PA{pa("100.100.0.1")}})}
+				return []tenant.Change{tenant.Put(tenant.HostObject{Name: fmt.Sprintf("h%d", i%1000), ProviderAddresses: []tenant.ProviderAddress{{PA: pa("100.100.0.1")}}})}
 			})
 		})
 		b.Run(fmt.Sprintf("diff/records=%d", n), func(b *testing.B) {

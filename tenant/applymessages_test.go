@@ -17,8 +17,8 @@ func applySpec() tenant.Spec {
 	return tenant.Spec{
 		Version: 1,
 		Hosts: []tenant.HostSpec{
-			{Name: "h1", ProviderAddresses: []tenant.PA{pa("10.99.0.1")}},
-			{Name: "h2", ProviderAddresses: []tenant.PA{pa("10.99.0.2")}},
+			{Name: "h1", ProviderAddresses: []tenant.ProviderAddress{{PA: pa("10.99.0.1")}}},
+			{Name: "h2", ProviderAddresses: []tenant.ProviderAddress{{PA: pa("10.99.0.2")}}},
 		},
 		RoutingDomains: []tenant.RoutingDomainSpec{
 			{RDID: blue, Name: "blue", Subnets: []tenant.SubnetSpec{
@@ -99,10 +99,10 @@ func TestApplyProblems(t *testing.T) {
 			"gateway-mac/gateway_mac: MAC 03:00:00:00:00:00 is a group (multicast) address: want a unicast address"}},
 		{"gateway MAC zero", []tenant.Change{tenant.Put(tenant.GatewayMAC{})}, []string{
 			"gateway-mac/gateway_mac: is missing: want a unicast MAC, or this object deleted, which makes it 02:4e:56:00:00:01"}},
-		{"hosts with VMs", []tenant.Change{tenant.Delete(tenant.HostKey("h1")), tenant.Put(tenant.HostObject{Name: "h2", ProviderAddresses: []tenant.PA{pa("10.99.0.3")}})}, []string{
+		{"hosts with VMs", []tenant.Change{tenant.Delete(tenant.HostKey("h1")), tenant.Put(tenant.HostObject{Name: "h2", ProviderAddresses: []tenant.ProviderAddress{{PA: pa("10.99.0.3")}}})}, []string{
 			`records/5001/10.0.1.11/host: host "h1" is unknown: want h2`,
 			"records/5001/10.0.1.12/pa: PA 10.99.0.2 belongs to no host: want an address from the provider_addresses of one"}},
-		{"PA of another host", []tenant.Change{tenant.Put(tenant.HostObject{Name: "h3", ProviderAddresses: []tenant.PA{pa("10.99.0.2")}})}, []string{
+		{"PA of another host", []tenant.Change{tenant.Put(tenant.HostObject{Name: "h3", ProviderAddresses: []tenant.ProviderAddress{{PA: pa("10.99.0.2")}}})}, []string{
 			`hosts/h3/provider_addresses[0]: PA 10.99.0.2 belongs to host "h2" already: want an address that no other host has (see hosts/h2/provider_addresses[0])`}},
 		{"claims of a record", []tenant.Change{tenant.Put(tenant.RecordObject{VSID: 5001, CA: ca("10.0.1.13"), VM: "db1", IfaceID: "red-web1", MAC: tenant.MAC{2, 5: 2}, Host: "h1", PA: pa("10.99.0.2")})}, []string{
 			`records/5001/10.0.1.13/vm: VM "db1" is in the routing domain already: want a name of its own for each VM (see records/5002/10.0.2.11/vm)`,
@@ -115,8 +115,8 @@ func TestApplyProblems(t *testing.T) {
 			tenant.Put(tenant.RoutingDomainObject{RDID: tenant.RDID{15: 9}, Name: "red"})}, []string{
 			`routing-domains/00000000-0000-0000-0000-000000000009/name: routing domain "red" is given twice: want a name of its own for each routing domain (see routing-domains/00000000-0000-0000-0000-000000000006/name)`,
 			`subnets/7000/name: subnet "db" is given twice: want a name of its own for each subnet of the routing domain (see subnets/5002/name)`}},
-		{"route like another", []tenant.Change{with(route, func(o *tenant.RouteObject) { o.NextHop = ca("10.0.1.21") })}, []string{
-			"routes/" + blueText + "/0.0.0.0/0/10/10.0.1.21: route to 0.0.0.0/0 with metric 10 goes by 10.0.1.20 already, and several next hops of one metric (ECMP) are not supported yet: want another metric (see " + blueRoute + ")"}},
+		{"route like another", []tenant.Change{with(route, func(o *tenant.RouteObject) { o.NextHop, o.BlackHole = tenant.CA{}, true })}, []string{
+			"routes/" + blueText + "/0.0.0.0/0/10/black-hole: route to 0.0.0.0/0 with metric 10 is a black hole and has a next hop too: want one of the two, or another metric (see " + blueRoute + ")"}},
 		{"route to a new prefix", []tenant.Change{with(web, func(o *tenant.SubnetObject) {
 			o.VSID, o.Name, o.Prefixes = 7000, "", []tenant.CAPrefix{prefix("10.0.7.0/24")}
 		}),
@@ -161,8 +161,8 @@ func TestApplyTogether(t *testing.T) {
 			func(q *tenant.Policy) bool { r, ok := q.RecordByIfaceID("web1"); return ok && r.CA == ca("10.0.1.12") }},
 		"names swapped": {[]tenant.Change{with(web, func(o *tenant.SubnetObject) { o.Name = "db" }), with(db, func(o *tenant.SubnetObject) { o.Name = "web" })},
 			func(q *tenant.Policy) bool { s, _ := q.Subnet(5001); return s.Name == "db" }},
-		"PAs swapped": {[]tenant.Change{tenant.Put(tenant.HostObject{Name: "h1", ProviderAddresses: []tenant.PA{pa("10.99.0.2")}}),
-			tenant.Put(tenant.HostObject{Name: "h2", ProviderAddresses: []tenant.PA{pa("10.99.0.1")}})},
+		"PAs swapped": {[]tenant.Change{tenant.Put(tenant.HostObject{Name: "h1", ProviderAddresses: []tenant.ProviderAddress{{PA: pa("10.99.0.2")}}}),
+			tenant.Put(tenant.HostObject{Name: "h2", ProviderAddresses: []tenant.ProviderAddress{{PA: pa("10.99.0.1")}}})},
 			func(q *tenant.Policy) bool { r, _ := q.Record(5001, ca("10.0.1.12")); return r.Host == "h1" }},
 		"a routing domain with all in it": {[]tenant.Change{tenant.Delete(tenant.RoutingDomainKey(red)), tenant.Delete(tenant.SubnetKey(6001)), tenant.Delete(tenant.RecordKey(6001, ca("10.0.1.11")))},
 			func(q *tenant.Policy) bool { _, ok := q.RoutingDomain(red); return !ok && q.NumRecords() == 3 }},
@@ -224,7 +224,7 @@ func TestApplyWhileRead(t *testing.T) {
 					return
 				}
 				if q = next; i%10 == 0 {
-					q, _ = q.Apply([]tenant.Change{tenant.Delete(r.Key()), tenant.Put(tenant.HostObject{Name: "h7", ProviderAddresses: []tenant.PA{pa("100.100.0.1")}})}, 1)
+					q, _ = q.Apply([]tenant.Change{tenant.Delete(r.Key()), tenant.Put(tenant.HostObject{Name: "h7", ProviderAddresses: []tenant.ProviderAddress{{PA: pa("100.100.0.1")}}})}, 1)
 				}
 			}
 		})

@@ -14,7 +14,7 @@ func bigSpec(n int, flat bool) tenant.Spec {
 	spec := tenant.Spec{Version: 1}
 	for i := range 1000 {
 		spec.Hosts = append(spec.Hosts, tenant.HostSpec{Name: fmt.Sprintf("h%d", i),
-			ProviderAddresses: []tenant.PA{tenant.PAFrom(netip.AddrFrom4([4]byte{100, 64, byte(i >> 8), byte(i)}))}})
+			ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{100, 64, byte(i >> 8), byte(i)}))}}})
 	}
 	perSubnet, perDomain := 250, 4
 	if flat {

@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -41,7 +42,8 @@ type checker struct {
 	// Claims of records are made together, of all records of a subnet, of a
 	// routing domain and of the policy: see persist.Hash.InsertAll.
 	macClaims, vmClaims, ifaceClaims claims
-	unclaimed                        map[*record]bool // another record has the VM's name
+	unclaimed                        map[*record]*record // another adapter has the VM's name
+	unplaced                         map[*record]bool    // where it says that its VM is, is nowhere
 
 	// made are the records in the order of the work; bases and numbers find the
 	// place of one again.
@@ -183,10 +185,10 @@ func (c *checker) host(i int) {
 			cur = &host{owner: c.o, is: Host{Name: h.Name}}
 			c.hosts.Insert(c.o, cur)
 		}
-		cur.is = Host{Name: h.Name, OVSDB: h.OVSDB, OpenFlow: h.OpenFlow, Source: h.Source,
-			ProviderAddresses: make([]ProviderAddress, len(h.ProviderAddresses))}
-		for j, pa := range h.ProviderAddresses {
-			cur.is.ProviderAddresses[j].PA = pa
+		cur.is = Host{Name: h.Name, OVSDB: h.OVSDB, OpenFlow: h.OpenFlow, MTU: cmp.Or(h.MTU, DefaultMTU), Routes: slices.Clone(h.Routes),
+			Source: h.Source, ProviderAddresses: make([]ProviderAddress, len(h.ProviderAddresses))}
+		for j, a := range h.ProviderAddresses {
+			cur.is.ProviderAddresses[j] = a.resolved()
 		}
 	}
 	c.endpoint(c.field(path, "ovsdb"), h.OVSDB)
@@ -197,9 +199,10 @@ func (c *checker) host(i int) {
 		c.add(c.field(path, "provider_addresses"), "is missing: want at least one address of the host in the underlay, such as [10.99.0.1]")
 		c.pasKnown = false
 	}
-	for j, pa := range h.ProviderAddresses {
-		c.hostPA(h, i, j, pa)
+	for j := range h.ProviderAddresses {
+		c.hostPA(h, i, j, h.ProviderAddresses[j].PA)
 	}
+	c.hostUnderlay(h, path)
 }
 
 func (c *checker) hostPA(h *HostSpec, i, j int, pa PA) {
@@ -362,7 +365,7 @@ func (c *checker) subnetPath(r subnetRef) string {
 // recordPath returns the path of a record of the policy in the making.
 func (c *checker) recordPath(r *record) string {
 	if c.byKey {
-		return RecordKey(r.vsid, r.ca).String()
+		return recordKey(r.vsid, r.ca, r.mac).String()
 	}
 	n := c.number(r)
 	i := sort.Search(len(c.bases), func(i int) bool { return c.bases[i].from > n }) - 1

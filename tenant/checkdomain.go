@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -57,6 +58,7 @@ func (c *domainChecker) subnet(j int) {
 	}
 	c.prefixesKnown = c.prefixesKnown && w.known
 	c.subnetGateways(j)
+	c.subnetServices(j)
 	w.s.is.Prefixes, w.s.is.Gateways = w.prefixes, w.gateways
 }
 
@@ -68,7 +70,8 @@ func (c *domainChecker) subnetIdentity(j int) {
 	if !replaces {
 		w.s = &subnet{owner: c.o}
 	}
-	w.s.is = VirtualSubnet{VSID: w.vsid, RDID: c.w.rdid, Name: s.Name, Source: s.Source}
+	w.s.is = VirtualSubnet{VSID: w.vsid, RDID: c.w.rdid, Name: s.Name, Multicast: s.Multicast.resolved(), DHCP: s.DHCP,
+		DNS: slices.Clone(s.DNS), Domain: s.Domain, Lease: cmp.Or(s.Lease, DefaultLease), MTU: s.MTU, Source: s.Source}
 	if s.Name == "" {
 		w.s.is.Name = w.vsid.String()
 	}

@@ -14,8 +14,8 @@ func (c *domainChecker) records(j int) {
 	w := c.w.subnets[j]
 	if w.recheck {
 		for r := range w.s.records.All() {
-			if m, related := c.caProblem(r.ca, j); m != "" {
-				c.add(c.field(c.recordPath(r), "ca"), m, related...)
+			if field, m, related := c.addressProblem(r.ca, r.options(), j); m != "" {
+				c.add(c.field(c.recordPath(r), field), m, related...)
 			}
 		}
 	}
@@ -56,16 +56,40 @@ func (c *domainChecker) recordVM(spec *RecordSpec, r *record, hash uint64) (name
 	return true
 }
 
+// Records of one adapter share its claims: they are in each index side by side.
+
 func (c *domainChecker) claimVMs() {
-	c.d.vms.InsertAll(c.o, c.vmClaims, func(r, q *record) bool { return r.vm == q.vm }, func(r, first *record) {
+	other := func(r, q *record) bool { return r.vm == q.vm && !c.agree(r, q) }
+	c.d.vms.InsertAll(c.o, c.vmClaims, other, func(r, first *record) {
 		if c.unclaimed == nil {
-			c.unclaimed = make(map[*record]bool)
+			c.unclaimed = make(map[*record]*record)
 		}
-		c.unclaimed[r] = true
+		c.unclaimed[r] = first
+		if r.iface == first.iface && r.vsid == first.vsid {
+			c.disagrees(r, first)
+			return
+		}
 		c.addLate(r, turnVM, c.field(c.recordPath(r), "vm"), fmt.Sprintf("VM %q is in the routing domain already: want a name of its own for each VM", r.vm),
 			c.field(c.recordPath(first), "vm"))
 	})
 	c.vmClaims = c.vmClaims[:0]
+}
+
+// agree reports whether two records may be of one network adapter. Where one
+// says no sound place, that is a problem of its own.
+func (c *checker) agree(r, q *record) bool {
+	return r.vsid == q.vsid && r.mac == q.mac && r.vm == q.vm && r.iface == q.iface &&
+		(r.host() == q.host() || c.unplaced[r] || c.unplaced[q])
+}
+
+// disagrees reports that two records of an adapter say different things of it.
+func (c *checker) disagrees(r, first *record) {
+	field := "mac"
+	if r.mac == first.mac {
+		field = "host"
+	}
+	c.addLate(r, turnVM, c.field(c.recordPath(r), field), fmt.Sprintf("is not as in another record of VM %q with iface-id %q: want vm, mac and host alike in all records of one network adapter, or an iface_id of its own for each adapter",
+		r.vm, r.iface), c.recordPath(first))
 }
 
 func (c *domainChecker) recordIface(spec *RecordSpec, r *record, hash uint64, named bool) {
@@ -87,10 +111,12 @@ func (c *checker) claimIfaces() {
 	// The twin of a VM in its routing domain is reported as a VM given twice.
 	if len(c.unclaimed) > 0 {
 		c.ifaceClaims = slices.DeleteFunc(c.ifaceClaims, func(h persist.Hashed[*record]) bool {
-			return c.unclaimed[h.Value] && h.Value.iface == h.Value.vm
+			first, twin := c.unclaimed[h.Value]
+			return twin && (h.Value.iface == h.Value.vm || h.Value.iface == first.iface)
 		})
 	}
-	c.ifaces.InsertAll(c.o, c.ifaceClaims, func(r, q *record) bool { return r.iface == q.iface }, func(r, first *record) {
+	other := func(r, q *record) bool { return r.iface == q.iface && !c.agree(r, q) }
+	c.ifaces.InsertAll(c.o, c.ifaceClaims, other, func(r, first *record) {
 		which := ""
 		if r.iface == r.vm {
 			which = ", which is the VM's name where none is given,"
@@ -101,25 +127,93 @@ func (c *checker) claimIfaces() {
 }
 
 func (c *domainChecker) recordCA(spec *RecordSpec, r *record, j int) {
-	if spec.Unread.Has(FieldCA) {
+	if spec.Unread.Has(FieldCA | FieldType) {
 		return
 	}
-	if m := addrProblem("CA", r.ca.addr); m != "" {
-		c.add(c.field(c.recordPath(r), "ca"), m)
-		return
-	}
-	if m, related := c.caProblem(r.ca, j); m != "" {
-		c.add(c.field(c.recordPath(r), "ca"), m, related...)
+	if field, m, related := c.addressProblem(r.ca, spec.Options, j); m != "" {
+		c.add(c.field(c.recordPath(r), field), m, related...)
 		return
 	}
 	// Prefixes of a routing domain are disjoint: a CA that is unique in its
 	// subnet is unique in the routing domain.
 	if first, taken := c.w.subnets[j].s.records.Insert(c.o, r); taken {
-		c.add(c.field(c.recordPath(r), "ca"), fmt.Sprintf("CA %s is taken by another record of the routing domain: want an address of its own for each VM", r.ca),
-			c.field(c.recordPath(first), "ca"))
+		c.taken(r, first)
 		return
 	}
 	c.numRecords++
+}
+
+// taken reports that another record has the key of r.
+func (c *domainChecker) taken(r, first *record) {
+	switch {
+	case !r.ca.IsValid():
+		c.add(c.field(c.recordPath(r), "mac"), fmt.Sprintf("MAC %s has a record without a CA already: want one for each network adapter", r.mac),
+			c.field(c.recordPath(first), "mac"))
+	case r.ca.addr.IsUnspecified():
+		c.add(c.field(c.recordPath(r), "ca"), fmt.Sprintf("%s is taken: want one wildcard for each family in a subnet", r.ca),
+			c.field(c.recordPath(first), "ca"))
+	default:
+		c.add(c.field(c.recordPath(r), "ca"), fmt.Sprintf("CA %s is taken by another record of the routing domain: want an address of its own for each VM", r.ca),
+			c.field(c.recordPath(first), "ca"))
+	}
+}
+
+// addressProblem says why a record of subnet j cannot have that address and these
+// options, and which field is wrong; message is "" where it can.
+func (c *domainChecker) addressProblem(ca CA, o *RecordOptions, j int) (field, message string, related []string) {
+	typ := Static
+	if o != nil {
+		typ = o.Type
+	}
+	switch {
+	case !typ.HasCA():
+		if ca.IsValid() {
+			return "ca", fmt.Sprintf("is %s, but a record of type %s has no CA of its own: want it left out, or type static", ca, typ), nil
+		}
+		if field, message = c.allowProblem(o, j); message != "" {
+			return field, message, []string{c.field(c.path(j), "prefixes")}
+		}
+		return "", "", nil
+	case typ == Wildcard:
+		return "ca", c.wildcardProblem(ca, j), nil
+	case !ca.IsValid():
+		return "ca", addrProblem("CA", ca.addr), nil
+	case ca.addr.IsUnspecified():
+		return "ca", fmt.Sprintf("%s is the CA of a wildcard: want the address of one machine, or type wildcard", ca), nil
+	}
+	if m := addrProblem("CA", ca.addr); m != "" {
+		return "ca", m, nil
+	}
+	message, related = c.caProblem(ca, j)
+	return "ca", message, related
+}
+
+// wildcardProblem says why ca is no wildcard of subnet j, or "".
+func (c *domainChecker) wildcardProblem(ca CA, j int) string {
+	w := c.w.subnets[j]
+	switch {
+	case !ca.IsValid() || !ca.addr.IsUnspecified():
+		return "is no wildcard: want 0.0.0.0, which stands for all IPv4 addresses, or :: for all of IPv6"
+	case w.known && !slices.ContainsFunc(w.prefixes, func(p CAPrefix) bool { return p.prefix.Addr().Is4() == ca.addr.Is4() }):
+		return fmt.Sprintf("%s is a wildcard of a family that the subnet has no prefix of: want one of the family of its %s", ca, listPrefixes(w.prefixes))
+	}
+	return ""
+}
+
+// allowProblem says which CAs a dynamic record of subnet j cannot be allowed.
+func (c *domainChecker) allowProblem(o *RecordOptions, j int) (field, message string) {
+	w := c.w.subnets[j]
+	for k, a := range o.Allow {
+		field = fmt.Sprintf("allow[%d]", k)
+		if !a.IsValid() {
+			return field, "is missing: want a prefix in one of the subnet's"
+		}
+		inside := func(p CAPrefix) bool { return p.prefix.Bits() <= a.prefix.Bits() && p.prefix.Contains(a.prefix.Addr()) }
+		if w.known && !slices.ContainsFunc(w.prefixes, inside) {
+			return field, fmt.Sprintf("%s is outside the subnet's %s: want a prefix in it", a, listPrefixes(w.prefixes))
+		}
+	}
+	return "", ""
 }
 
 // caProblem says why a record of subnet j cannot have that address, or "".
@@ -158,7 +252,8 @@ func (c *domainChecker) recordMAC(spec *RecordSpec, r *record) {
 }
 
 func (c *domainChecker) claimMACs(s *subnet) {
-	s.macs.InsertAll(c.o, c.macClaims, func(r, q *record) bool { return r.mac == q.mac }, func(r, first *record) {
+	// Records of one iface-id that do not agree are a problem of that.
+	s.macs.InsertAll(c.o, c.macClaims, func(r, q *record) bool { return r.mac == q.mac && r.iface != q.iface }, func(r, first *record) {
 		c.addLate(r, turnMAC, c.field(c.recordPath(r), "mac"), fmt.Sprintf("MAC %s is taken by another record of the subnet: want a MAC of its own for each VM of a subnet", r.mac),
 			c.field(c.recordPath(first), "mac"))
 	})
@@ -179,6 +274,11 @@ func (c *checker) macProblem(m MAC) string {
 }
 
 func (c *domainChecker) recordPlace(spec *RecordSpec, r *record) {
+	options := spec.Options.given()
+	if options != nil {
+		r.place = &place{options: options}
+		defer c.recordOptions(spec, r)
+	}
 	key := placeKey{spec.Host, spec.PA}
 	if key == (placeKey{}) {
 		return
@@ -186,11 +286,21 @@ func (c *domainChecker) recordPlace(spec *RecordSpec, r *record) {
 	p, known := c.places[key]
 	if !known {
 		if p = c.findPlace(key, r); p == nil {
+			if c.unplaced == nil {
+				c.unplaced = make(map[*record]bool)
+			}
+			c.unplaced[r] = true
 			return
 		}
 		c.places[key] = p
 	}
-	r.place = p.place
+	if options != nil {
+		at := *p.place
+		at.options = options
+		r.place = &at
+	} else {
+		r.place = p.place
+	}
 	p.records = append(p.records, r)
 }
 

@@ -3,14 +3,9 @@ package tenant
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
+	"iter"
 	"slices"
 )
-
-type routeKey struct {
-	prefix netip.Prefix
-	metric uint32
-}
 
 func (c *domainChecker) routes() {
 	if c.w.recheck {
@@ -22,39 +17,54 @@ func (c *domainChecker) routes() {
 			}
 		}
 	}
-	var at map[routeKey]int
+	var at map[*route]int
 	for i := range c.w.routes {
 		r := &c.w.routes[i]
-		out := &route{CustomerRoute{RDID: c.w.rdid, Prefix: r.Prefix, NextHop: r.NextHop, Metric: r.Metric, Source: r.Source}}
+		out := &route{*r.route(c.w.rdid)}
 		path := c.routePath(i, out)
-		if !c.route(r, path) || r.Unread.Has(FieldMetric) {
+		if !c.route(r, path) || r.Unread.Has(FieldMetric|FieldVSID) {
 			continue
 		}
-		k := routeKey{r.Prefix.prefix, r.Metric}
-		old, taken := c.routeLike(k)
-		if !taken {
-			c.d.routes.Insert(c.o, out)
-			if at == nil {
-				at = make(map[routeKey]int, len(c.w.routes))
-			}
-			at[k] = i
+		if old, m := c.routeConflict(out); m != "" {
+			c.add(path, m, c.routePath(at[old], old))
 			continue
 		}
-		related := c.routePath(at[k], old)
-		if old.is.NextHop == r.NextHop {
-			c.add(path, fmt.Sprintf("route to %s by %s with metric %d is given twice: want it once", r.Prefix, r.NextHop, r.Metric), related)
-		} else {
-			c.add(path, fmt.Sprintf("route to %s with metric %d goes by %s already, and several next hops of one metric (ECMP) are not supported yet: want another metric",
-				r.Prefix, r.Metric, old.is.NextHop), related)
+		c.d.routes.Insert(c.o, out)
+		if at == nil {
+			at = make(map[*route]int, len(c.w.routes))
 		}
+		at[out] = i
 	}
 }
 
-// routeLike returns the route of that prefix and metric.
-func (c *domainChecker) routeLike(k routeKey) (*route, bool) {
-	return c.d.routes.Find(func(r *route) int {
-		return cmp.Or(comparePrefix(r.is.Prefix.prefix, k.prefix), cmp.Compare(r.is.Metric, k.metric))
-	})
+// routeConflict says which route of the domain r cannot stand beside, and why.
+// Routes that differ in the next hop alone share the traffic.
+func (c *domainChecker) routeConflict(r *route) (old *route, message string) {
+	for old := range c.routesLike(r) {
+		switch to := fmt.Sprintf("route to %s with metric %d", r.is.Prefix, r.is.Metric); {
+		case old.is.BlackHole && r.is.BlackHole:
+			return old, to + ", a black hole, is given twice: want it once"
+		case old.is.BlackHole || r.is.BlackHole:
+			return old, to + " is a black hole and has a next hop too: want one of the two, or another metric"
+		case old.is.NextHop == r.is.NextHop:
+			return old, fmt.Sprintf("route to %s by %s with metric %d is given twice: want it once", r.is.Prefix, r.is.NextHop, r.is.Metric)
+		}
+	}
+	return nil, ""
+}
+
+// routesLike yields the routes that differ from r in the next hop alone.
+func (c *domainChecker) routesLike(r *route) iter.Seq[*route] {
+	like := func(q *route) int {
+		return cmp.Or(q.is.Prefix.Compare(r.is.Prefix), cmp.Compare(q.is.VSID, r.is.VSID), cmp.Compare(q.is.Metric, r.is.Metric))
+	}
+	return func(yield func(*route) bool) {
+		for q := range c.d.routes.From(func(q *route) int { return cmp.Or(like(q), 1) }) {
+			if like(q) != 0 || !yield(q) {
+				return
+			}
+		}
+	}
 }
 
 func (c *domainChecker) routePath(i int, r *route) string {
@@ -67,7 +77,39 @@ func (c *domainChecker) routePath(i int, r *route) string {
 // route checks a route by itself and against the subnets.
 func (c *domainChecker) route(r *RouteSpec, path string) bool {
 	prefixOK := c.routePrefix(r, path)
-	return c.nextHop(r, path, prefixOK) && prefixOK
+	vsidOK := c.routeVSID(r, path)
+	if !r.BlackHole {
+		return c.nextHop(r, path, prefixOK) && prefixOK && vsidOK
+	}
+	if r.NextHop.IsValid() {
+		c.add(c.field(path, "next_hop"), fmt.Sprintf("is %s, but a black hole drops its packets: want no next hop, or black_hole left out", r.NextHop))
+		return false
+	}
+	return prefixOK && vsidOK
+}
+
+// routeVSID checks the subnet whose packets the route is for.
+func (c *domainChecker) routeVSID(r *RouteSpec, path string) bool {
+	if r.VSID == 0 || r.Unread.Has(FieldVSID) {
+		return true
+	}
+	if v := VSID(r.VSID); !v.Valid() {
+		c.add(c.field(path, "vsid"), fmt.Sprintf("VSID %d is reserved, or has more than 24 bits (RFC 7637 section 3.4): want %d to %d", r.VSID, MinVSID, MaxVSID))
+		return false
+	}
+	if _, ok := c.d.subnets.Find(func(v VSID) int { return v.Compare(VSID(r.VSID)) }); ok {
+		return true
+	}
+	if c.subnetsKnown() {
+		c.add(c.field(path, "vsid"), fmt.Sprintf("subnet %d is not of the routing domain: want the VSID of one of its subnets, or none for the whole domain", r.VSID))
+	}
+	return false
+}
+
+// subnetsKnown reports whether the VSIDs of all subnets of the domain could be read.
+func (c *domainChecker) subnetsKnown() bool {
+	return (c.w.spec == nil || !c.w.spec.Unread.Has(FieldSubnets)) &&
+		!slices.ContainsFunc(c.w.subnets, func(w *subnetWork) bool { return w.spec != nil && w.spec.Unread.Has(FieldVSID) })
 }
 
 func (c *domainChecker) routePrefix(r *RouteSpec, path string) bool {
@@ -100,7 +142,7 @@ func (c *domainChecker) nextHop(r *RouteSpec, path string, prefixOK bool) bool {
 	nh := r.NextHop
 	if m := addrProblem("CA", nh.addr); m != "" {
 		if !nh.IsValid() {
-			m = "is missing: want the CA of the VM that routes the traffic on"
+			m = "is missing: want the CA of the VM that routes the traffic on, or black_hole"
 		}
 		c.add(path, m)
 		return false

@@ -62,7 +62,7 @@ func (p *Policy) Object(k Key) (Object, bool) {
 			return s.object(), true
 		}
 	case KindRecord:
-		if r, ok := p.record(k.vsid, k.ca); ok {
+		if r, ok := p.recordOf(k); ok {
 			return r.object(), true
 		}
 	case KindRoute:
@@ -78,7 +78,7 @@ func (p *Policy) route(k Key) (*route, bool) {
 	if !ok {
 		return nil, false
 	}
-	want := CustomerRoute{RDID: k.rdid, Prefix: k.prefix, Metric: k.metric, NextHop: k.ca}
+	want := CustomerRoute{RDID: k.rdid, VSID: k.vsid, Prefix: k.prefix, Metric: k.metric, NextHop: k.ca, BlackHole: k.blackHole}
 	return d.routes.Find(func(r *route) int { return r.is.compare(&want) })
 }
 

@@ -53,13 +53,16 @@ func (e *edit) editSubnet(v VSID) *subnet {
 
 func (e *edit) dropRecord(r *record) {
 	s := e.editSubnet(r.vsid)
-	s.records.Delete(e.o, byCA(r.ca))
+	s.records.Delete(e.o, byRecord(r))
 	is := func(q *record) bool { return q == r }
 	s.macs.Delete(e.o, hashMAC(r.mac), is)
 	e.editDomain(s.is.RDID).vms.Delete(e.o, hashString(r.vm), is)
 	e.ifaces.Delete(e.o, hashString(r.iface), is)
-	if r.place != nil {
+	if r.host() != "" {
 		e.editHost(r.place.host).placed.Delete(e.o, byRecord(r))
+	}
+	if o := r.options(); o != nil && o.NatPA.IsValid() {
+		e.nats.Delete(e.o, func(n natRef) int { return n.pa.Compare(o.NatPA) })
 	}
 	e.numRecords--
 }

@@ -116,6 +116,9 @@ func (m MAC) Uint64() uint64 {
 	return uint64(m[0])<<40 | uint64(m[1])<<32 | uint64(m[2])<<24 | uint64(m[3])<<16 | uint64(m[4])<<8 | uint64(m[5])
 }
 
+// Compare orders MACs by their octets.
+func (m MAC) Compare(n MAC) int { return bytes.Compare(m[:], n[:]) }
+
 // String returns the form 02:00:00:00:00:05.
 func (m MAC) String() string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
@@ -194,6 +197,27 @@ func (p PA) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (p *PA) UnmarshalText(b []byte) (err error) { *p, err = ParsePA(string(b)); return err }
+
+// PAPrefix is a prefix of provider address space, masked to its length.
+type PAPrefix struct{ prefix netip.Prefix }
+
+// PAPrefixFrom returns p, masked, as a prefix of provider addresses.
+func PAPrefixFrom(p netip.Prefix) PAPrefix { return PAPrefix{p.Masked()} }
+
+// ParsePAPrefix reads a prefix such as 10.99.0.0/16, as strictly as [ParseCAPrefix].
+func ParsePAPrefix(s string) (PAPrefix, error) {
+	p, err := ParseCAPrefix(s)
+	return PAPrefix(p), err
+}
+
+// Prefix returns the prefix itself.
+func (p PAPrefix) Prefix() netip.Prefix { return p.prefix }
+
+// IsValid reports whether p holds a prefix.
+func (p PAPrefix) IsValid() bool { return p.prefix.IsValid() }
+
+// String returns ADDRESS/LENGTH.
+func (p PAPrefix) String() string { return p.prefix.String() }
 
 // CAPrefix is a prefix of customer address space, masked to its length.
 type CAPrefix struct{ prefix netip.Prefix }

@@ -52,18 +52,24 @@ func (k Kind) String() string {
 //	routing-domains/RDID
 //	subnets/VSID
 //	records/VSID/CA
+//	records/VSID/MAC
 //	routes/RDID/PREFIX/LENGTH/METRIC/NEXTHOP
+//	routes/RDID/PREFIX/LENGTH/METRIC/NEXTHOP/VSID
 //
-// NAME is percent-encoded where it has other octets than letters, digits and
+// A record without a CA, of type dynamic or l2only, is known by its MAC. NEXTHOP
+// is "black-hole" in the key of a black hole. The last form is that of a route
+// for one subnet alone. NAME is percent-encoded where it has other octets than letters, digits and
 // -._~ of ASCII.
 type Key struct {
-	kind   Kind
-	metric uint32
-	vsid   VSID
-	rdid   RDID
-	ca     CA // a record's, or the next hop of a route
-	prefix CAPrefix
-	host   string
+	kind      Kind
+	blackHole bool
+	mac       MAC // a record's without a CA
+	metric    uint32
+	vsid      VSID
+	rdid      RDID
+	ca        CA // a record's, or the next hop of a route
+	prefix    CAPrefix
+	host      string
 }
 
 // GatewayMACKey returns the key of the policy's gateway MAC.
@@ -81,10 +87,33 @@ func SubnetKey(v VSID) Key { return Key{kind: KindSubnet, vsid: v} }
 // RecordKey returns the key of the lookup record of a customer address.
 func RecordKey(v VSID, ca CA) Key { return Key{kind: KindRecord, vsid: v, ca: ca} }
 
-// RouteKey returns the key of a customer route, of which nothing is left to change.
+// RecordMACKey returns the key of the lookup record of a MAC, of a type without
+// a customer address.
+func RecordMACKey(v VSID, m MAC) Key { return Key{kind: KindRecord, vsid: v, mac: m} }
+
+// RouteKey returns the key of a customer route for a whole routing domain, of
+// which nothing is left to change.
 func RouteKey(id RDID, prefix CAPrefix, metric uint32, nextHop CA) Key {
 	return Key{kind: KindRoute, rdid: id, prefix: prefix, metric: metric, ca: nextHop}
 }
+
+// Key returns the key of the route.
+func (r *CustomerRoute) Key() Key {
+	return Key{kind: KindRoute, rdid: r.RDID, prefix: r.Prefix, metric: r.Metric, ca: r.NextHop, vsid: r.VSID, blackHole: r.BlackHole}
+}
+
+// Key returns the key of the record.
+func (r *LookupRecord) Key() Key { return recordKey(r.VSID, r.CA, r.MAC) }
+
+func recordKey(v VSID, ca CA, m MAC) Key {
+	if ca.IsValid() {
+		return RecordKey(v, ca)
+	}
+	return RecordMACKey(v, m)
+}
+
+// blackHoleWord stands for the next hop in the key of a black hole.
+const blackHoleWord = "black-hole"
 
 // Kind returns the kind of object that k is the key of; 0 for the zero Key.
 func (k Key) Kind() Kind { return k.kind }
@@ -95,11 +124,15 @@ func (k Key) Host() string { return k.host }
 // RDID returns the identifier in the key of a routing domain or a route.
 func (k Key) RDID() RDID { return k.rdid }
 
-// VSID returns the identifier in the key of a subnet or a record.
+// VSID returns the identifier in the key of a subnet, of a record or of a route
+// for one subnet alone.
 func (k Key) VSID() VSID { return k.vsid }
 
-// CA returns the address in the key of a record.
+// CA returns the address in the key of a record; none where it has a MAC.
 func (k Key) CA() CA { return k.ca }
+
+// MAC returns the MAC in the key of a record without a CA.
+func (k Key) MAC() MAC { return k.mac }
 
 // Prefix returns the destination in the key of a route.
 func (k Key) Prefix() CAPrefix { return k.prefix }
@@ -113,10 +146,23 @@ func (k Key) Compare(l Key) int {
 	case KindHost:
 		return cmp.Compare(k.host, l.host)
 	case KindRecord:
-		return cmp.Or(cmp.Compare(k.vsid, l.vsid), k.ca.Compare(l.ca))
+		if k.vsid != l.vsid {
+			return cmp.Compare(k.vsid, l.vsid)
+		}
+		return cmp.Or(k.ca.Compare(l.ca), k.mac.Compare(l.mac))
 	}
-	return cmp.Or(k.rdid.Compare(l.rdid), cmp.Compare(k.vsid, l.vsid), k.prefix.Compare(l.prefix),
-		cmp.Compare(k.metric, l.metric), k.ca.Compare(l.ca))
+	return cmp.Or(k.rdid.Compare(l.rdid), k.prefix.Compare(l.prefix), cmp.Compare(k.vsid, l.vsid),
+		cmp.Compare(k.metric, l.metric), k.ca.Compare(l.ca), compareBool(k.blackHole, l.blackHole))
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
 }
 
 // String returns the text of k, or "" for the zero Key.
@@ -141,10 +187,19 @@ func (k Key) String() string {
 		} else {
 			b = append(b, '/') // as many parts as any other
 		}
-		b = strconv.AppendUint(append(b, '/'), uint64(k.metric), 10)
-		fallthrough
+		b = append(strconv.AppendUint(append(b, '/'), uint64(k.metric), 10), '/')
+		if k.blackHole {
+			b = append(b, blackHoleWord...)
+		}
+		b = append(b, k.ca.String()...)
+		if k.vsid != 0 {
+			b = strconv.AppendUint(append(b, '/'), uint64(k.vsid), 10)
+		}
 	case KindRecord:
 		b = append(append(b, '/'), k.ca.String()...)
+		if k.mac != (MAC{}) {
+			b = append(b, k.mac.String()...)
+		}
 	}
 	return string(b)
 }
@@ -194,11 +249,27 @@ func keyForm(first string) (kind Kind, form string) {
 	case "subnets":
 		return KindSubnet, "subnets/VSID"
 	case "records":
-		return KindRecord, "records/VSID/CA"
+		return KindRecord, "records/VSID/CA or records/VSID/MAC"
 	case "routes":
-		return KindRoute, "routes/RDID/PREFIX/LENGTH/METRIC/NEXTHOP"
+		return KindRoute, "routes/RDID/PREFIX/LENGTH/METRIC/NEXTHOP, or that with /VSID"
 	}
 	return 0, ""
+}
+
+// keyParts returns how many parts the key has that parts begin with.
+func keyParts(kind Kind, parts []string) int {
+	switch kind {
+	case KindGatewayMAC:
+		return 1
+	case KindRecord:
+		return 3
+	case KindRoute:
+		if len(parts) > 6 && decimal.MatchString(parts[6]) {
+			return 7
+		}
+		return 6
+	}
+	return 2
 }
 
 // SplitPath returns the key and the field in the path of a problem that
@@ -206,8 +277,11 @@ func keyForm(first string) (kind Kind, form string) {
 // cannot be read may be the problem.
 func SplitPath(path string) (key, field string) {
 	parts := strings.Split(path, "/")
-	_, form := keyForm(parts[0])
-	n := min(strings.Count(form, "/")+1, len(parts))
+	kind, _ := keyForm(parts[0])
+	n := min(keyParts(kind, parts), len(parts))
+	if kind == 0 {
+		n = 1
+	}
 	return strings.Join(parts[:n], "/"), strings.Join(parts[n:], "/")
 }
 
@@ -216,7 +290,7 @@ func parseKey(parts []string) (k Key, err error) {
 	if kind == 0 {
 		return k, fmt.Errorf("%q is no kind of object: want gateway-mac, hosts, routing-domains, subnets, records or routes", parts[0])
 	}
-	if len(parts) != strings.Count(form, "/")+1 {
+	if len(parts) != keyParts(kind, parts) {
 		return k, fmt.Errorf("has %d parts: want %s", len(parts), form)
 	}
 	k.kind = kind
@@ -238,7 +312,11 @@ func parseKey(parts []string) (k Key, err error) {
 	}
 	switch k.kind {
 	case KindRecord:
-		k.ca, err = ParseCA(parts[2])
+		if mac, e := ParseMAC(parts[2]); e == nil {
+			k.mac = mac
+		} else {
+			k.ca, err = ParseRecordCA(parts[2])
+		}
 	case KindRoute:
 		if k.prefix, err = ParseCAPrefix(parts[2] + "/" + parts[3]); err != nil {
 			return k, err
@@ -248,8 +326,13 @@ func parseKey(parts []string) (k Key, err error) {
 			return k, fmt.Errorf("metric %q: want a number from 0 to 4294967295", parts[4])
 		}
 		k.metric = uint32(metric)
-		if k.ca, err = ParseCA(parts[5]); err != nil {
-			return k, err
+		if k.blackHole = parts[5] == blackHoleWord; !k.blackHole {
+			if k.ca, err = ParseCA(parts[5]); err != nil {
+				return k, err
+			}
+		}
+		if len(parts) > 6 {
+			k.vsid, err = ParseVSID(parts[6])
 		}
 	}
 	return k, err

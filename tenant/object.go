@@ -26,8 +26,10 @@ type GatewayMAC struct{ MAC MAC }
 // HostObject is a host.
 type HostObject struct {
 	Name              string
-	ProviderAddresses []PA
+	ProviderAddresses []ProviderAddress
 	OVSDB, OpenFlow   string
+	MTU               uint16 // in octets; default: [DefaultMTU]
+	Routes            []ProviderRoute
 	Source            Position
 }
 
@@ -46,28 +48,38 @@ type SubnetObject struct {
 	Name     string // default: the VSID
 	Prefixes []CAPrefix
 	Gateways []CA // default: the first usable address of each prefix
-	Source   Position
+
+	Multicast Multicast
+	DHCP      bool
+	DNS       []CA
+	Domain    string
+	Lease     uint32 // in seconds; default: [DefaultLease]
+	MTU       uint16 // in octets; default: what the underlay leaves
+	Source    Position
 }
 
 // RecordObject is a lookup record. It names its host, or its PA, or neither.
 type RecordObject struct {
 	VSID    VSID
-	CA      CA
+	CA      CA // none where the type has none
 	VM      string
 	MAC     MAC
 	IfaceID string // default: the VM's name
 	Host    string
 	PA      PA
+	Options *RecordOptions // nil: the default
 	Source  Position
 }
 
-// RouteObject is a customer route.
+// RouteObject is a customer route. It has a next hop, or is a black hole.
 type RouteObject struct {
-	RDID    RDID
-	Prefix  CAPrefix
-	Metric  uint32
-	NextHop CA
-	Source  Position
+	RDID      RDID
+	Prefix    CAPrefix
+	Metric    uint32
+	NextHop   CA
+	BlackHole bool
+	VSID      VSID // of the subnet whose packets it is for; 0: the whole domain
+	Source    Position
 }
 
 // Key implements [Object].
@@ -83,14 +95,31 @@ func (o RoutingDomainObject) Key() Key { return RoutingDomainKey(o.RDID) }
 func (o SubnetObject) Key() Key { return SubnetKey(o.VSID) }
 
 // Key implements [Object].
-func (o RecordObject) Key() Key { return RecordKey(o.VSID, o.CA) }
+func (o RecordObject) Key() Key { return recordKey(o.VSID, o.CA, o.MAC) }
 
 // Key implements [Object].
-func (o RouteObject) Key() Key { return RouteKey(o.RDID, o.Prefix, o.Metric, o.NextHop) }
+func (o RouteObject) Key() Key {
+	k := RouteKey(o.RDID, o.Prefix, o.Metric, o.NextHop)
+	k.vsid, k.blackHole = o.VSID, o.BlackHole
+	return k
+}
 
 func (o GatewayMAC) canonical() Object { return o }
 
-func (o HostObject) canonical() Object { return o }
+func (o HostObject) canonical() Object {
+	if o.MTU == DefaultMTU {
+		o.MTU = 0
+	}
+	if slices.ContainsFunc(o.ProviderAddresses, func(a ProviderAddress) bool { return a.Weight == 1 }) {
+		o.ProviderAddresses = slices.Clone(o.ProviderAddresses)
+		for i := range o.ProviderAddresses {
+			if a := &o.ProviderAddresses[i]; a.Weight == 1 {
+				a.Weight = 0
+			}
+		}
+	}
+	return o
+}
 
 func (o RoutingDomainObject) canonical() Object {
 	if o.Name == o.RDID.String() {
@@ -106,6 +135,10 @@ func (o SubnetObject) canonical() Object {
 	if slices.Equal(o.Gateways, DefaultGateways(o.Prefixes)) {
 		o.Gateways = nil
 	}
+	if o.Lease == DefaultLease {
+		o.Lease = 0
+	}
+	o.Multicast = o.Multicast.canonical()
 	return o
 }
 
@@ -113,6 +146,7 @@ func (o RecordObject) canonical() Object {
 	if o.IfaceID == o.VM {
 		o.IfaceID = ""
 	}
+	o.Options = o.Options.given()
 	return o
 }
 
@@ -137,8 +171,9 @@ func (o GatewayMAC) Equal(p Object) bool {
 // Equal implements [Object].
 func (o HostObject) Equal(p Object) bool {
 	q, ok := as[HostObject](p)
-	return ok && o.Name == q.Name && o.OVSDB == q.OVSDB && o.OpenFlow == q.OpenFlow &&
-		slices.Equal(o.ProviderAddresses, q.ProviderAddresses)
+	o, _ = as[HostObject](o)
+	return ok && o.Name == q.Name && o.OVSDB == q.OVSDB && o.OpenFlow == q.OpenFlow && o.MTU == q.MTU &&
+		slices.Equal(o.ProviderAddresses, q.ProviderAddresses) && slices.Equal(o.Routes, q.Routes)
 }
 
 // Equal implements [Object].
@@ -154,15 +189,21 @@ func (o SubnetObject) Equal(p Object) bool {
 	q, ok := as[SubnetObject](p)
 	o, _ = as[SubnetObject](o)
 	return ok && o.VSID == q.VSID && o.RDID == q.RDID && o.Name == q.Name &&
-		slices.Equal(o.Prefixes, q.Prefixes) && slices.Equal(o.Gateways, q.Gateways)
+		slices.Equal(o.Prefixes, q.Prefixes) && slices.Equal(o.Gateways, q.Gateways) &&
+		o.Multicast.Equal(q.Multicast) && o.DHCP == q.DHCP && slices.Equal(o.DNS, q.DNS) && o.Domain == q.Domain &&
+		o.Lease == q.Lease && o.MTU == q.MTU
 }
 
 // Equal implements [Object].
 func (o RecordObject) Equal(p Object) bool {
 	q, ok := as[RecordObject](p)
 	o, _ = as[RecordObject](o)
+	if !ok || !o.Options.Equal(q.Options) {
+		return false
+	}
 	o.Source, q.Source = Position{}, Position{}
-	return ok && o == q
+	o.Options, q.Options = nil, nil
+	return o == q
 }
 
 // Equal implements [Object].
@@ -175,11 +216,7 @@ func (o RouteObject) Equal(p Object) bool {
 // The objects of a policy, as they were given.
 
 func (h *host) object() HostObject {
-	pas := make([]PA, len(h.is.ProviderAddresses))
-	for i, pa := range h.is.ProviderAddresses {
-		pas[i] = pa.PA
-	}
-	return HostObject{h.is.Name, pas, h.is.OVSDB, h.is.OpenFlow, h.is.Source}
+	return HostObject(h.is).canonical().(HostObject)
 }
 
 func (d *domain) object() RoutingDomainObject {
@@ -187,16 +224,17 @@ func (d *domain) object() RoutingDomainObject {
 }
 
 func (s *subnet) object() SubnetObject {
-	return SubnetObject{s.is.VSID, s.is.RDID, s.is.Name, s.is.Prefixes, s.is.Gateways, s.is.Source}.canonical().(SubnetObject)
+	return SubnetObject(s.is).canonical().(SubnetObject)
 }
 
 func (r *record) object() RecordObject {
 	s := r.spec()
-	return RecordObject{VSID: r.vsid, CA: r.ca, VM: s.VM, MAC: s.MAC, IfaceID: s.IfaceID, Host: s.Host, PA: s.PA, Source: s.Source}
+	return RecordObject{VSID: r.vsid, CA: r.ca, VM: s.VM, MAC: s.MAC, IfaceID: s.IfaceID, Host: s.Host, PA: s.PA, Options: s.Options, Source: s.Source}
 }
 
 func (r *route) object() RouteObject {
-	return RouteObject{r.is.RDID, r.is.Prefix, r.is.Metric, r.is.NextHop, r.is.Source}
+	return RouteObject{RDID: r.is.RDID, VSID: r.is.VSID, Prefix: r.is.Prefix, Metric: r.is.Metric, NextHop: r.is.NextHop,
+		BlackHole: r.is.BlackHole, Source: r.is.Source}
 }
 
 // Change puts an object into a policy, in place of the one of the same key if

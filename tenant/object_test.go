@@ -23,7 +23,7 @@ var objects = []struct {
 	key, json string
 }{
 	{tenant.GatewayMAC{MAC: tenant.MAC{2, 5: 9}}, "gateway-mac", `{"gateway_mac":"02:00:00:00:00:09"}`},
-	{tenant.HostObject{Name: "rack 1/h1", ProviderAddresses: []tenant.PA{pa("10.99.0.1"), pa("10.98.0.1")}, OVSDB: "unix:/db.sock"},
+	{tenant.HostObject{Name: "rack 1/h1", ProviderAddresses: []tenant.ProviderAddress{{PA: pa("10.99.0.1")}, {PA: pa("10.98.0.1")}}, OVSDB: "unix:/db.sock"},
 		"hosts/rack%201%2Fh1", `{"name":"rack 1/h1","provider_addresses":["10.99.0.1","10.98.0.1"],"ovsdb":"unix:/db.sock"}`},
 	{tenant.HostObject{Name: ".."}, "hosts/%2E%2E", `{"name":".."}`},
 	{tenant.RoutingDomainObject{RDID: blue, Name: "blue", Customer: "Contoso"}, "routing-domains/" + blueText,
@@ -109,8 +109,8 @@ func TestParseKeyRefuses(t *testing.T) {
 	for _, c := range [][2]string{
 		{"", `key "": "" is no kind of object: want gateway-mac, hosts, routing-domains, subnets, records or routes`},
 		{"record/5001/10.0.0.5", `key "record/5001/10.0.0.5": "record" is no kind of object: want gateway-mac, hosts, routing-domains, subnets, records or routes`},
-		{"records/5001", `key "records/5001": has 2 parts: want records/VSID/CA`},
-		{"records/5001/10.0.0.5/x", `key "records/5001/10.0.0.5/x": has 4 parts: want records/VSID/CA`},
+		{"records/5001", `key "records/5001": has 2 parts: want records/VSID/CA or records/VSID/MAC`},
+		{"records/5001/10.0.0.5/x", `key "records/5001/10.0.0.5/x": has 4 parts: want records/VSID/CA or records/VSID/MAC`},
 		{"records/05001/10.0.0.5", `key "records/05001/10.0.0.5" is not in its one form: want "records/5001/10.0.0.5"`},
 		{"records/5/10.0.0.5", `key "records/5/10.0.0.5": VSID 5 is reserved (RFC 7637 section 3.4): want 4096 to 16777214`},
 		{"records/5001/::ffff:10.0.0.5", `key "records/5001/::ffff:10.0.0.5": CA "::ffff:10.0.0.5": IPv4 written as IPv6: want 10.0.0.5`},
@@ -140,13 +140,13 @@ func TestDecodeObjectRefuses(t *testing.T) {
 		want []string
 	}{
 		{record, ``, []string{"records/5001/10.0.1.11: is empty: want a JSON object"}},
-		{record, `[]`, []string{"records/5001/10.0.1.11: is no JSON object: want one with the keys vsid, ca, vm, mac, iface_id, host, pa"}},
+		{record, `[]`, []string{"records/5001/10.0.1.11: is no JSON object: want one with the keys vsid, ca, vm, mac, iface_id, host, pa, type, rule, forwarding, vlans, use_vm_mac, nat_pa, context, allow"}},
 		{record, `{"vm":"a"`, []string{"records/5001/10.0.1.11: is no JSON: EOF"}},
 		{record, `{"vm":"a"} {}`, []string{"records/5001/10.0.1.11: has something after the JSON object: want one object"}},
 		{record, `{"vm":"a",}`, []string{"records/5001/10.0.1.11: is no JSON: invalid character '}' looking for beginning of object key string"}},
 		{record, "{\"vm\":\"\xff\"}", []string{"records/5001/10.0.1.11: is not UTF-8: want JSON"}},
 		{record, `{"VM":"a","vm":"b","vm":"c","mac":null,"pa":5,"host":"","ca":"10.0.1.12","iface_id":["x"]}`, []string{
-			`records/5001/10.0.1.11: unknown key "VM" in the object: want one of vsid, ca, vm, mac, iface_id, host, pa`,
+			`records/5001/10.0.1.11: unknown key "VM" in the object: want one of vsid, ca, vm, mac, iface_id, host, pa, type, rule, forwarding, vlans, use_vm_mac, nat_pa, context, allow`,
 			"records/5001/10.0.1.11/vm: is given twice: want it once",
 			"records/5001/10.0.1.11/mac: is null: want a MAC such as 02:00:00:00:00:05, or leave the key out",
 			"records/5001/10.0.1.11/pa: is 5: want a provider address such as 10.99.0.1 in quotes",
@@ -159,9 +159,9 @@ func TestDecodeObjectRefuses(t *testing.T) {
 		{record, `{"vsid":0}`, []string{"records/5001/10.0.1.11/vsid: is 0, which is not what the key says: want the same, or leave it out"}},
 		{record, `{"mac":"01:00:00:00:00:00"}`, []string{`records/5001/10.0.1.11/mac: MAC "01:00:00:00:00:00" is a group (multicast) address: want a unicast address`}},
 		{host, `{"provider_addresses":"10.0.0.1"}`, []string{`hosts/h1/provider_addresses: is "10.0.0.1": want a list of provider addresses`}},
-		{host, `{"provider_addresses":["x","10.0.0.1",{}]}`, []string{
+		{host, `{"provider_addresses":["x","10.0.0.1",1]}`, []string{
 			`hosts/h1/provider_addresses[0]: PA "x": want an address such as 10.0.1.11`,
-			`hosts/h1/provider_addresses[2]: is an object: want a provider address such as 10.99.0.1 in quotes`,
+			`hosts/h1/provider_addresses[2]: is 1: want a provider address such as 10.99.0.1 in quotes`,
 		}},
 		{tenant.Key{}, `{}`, []string{": is no key of an object: want one that ParseKey returns"}},
 	} {
@@ -176,7 +176,7 @@ func TestDecodeObjectRefuses(t *testing.T) {
 	}
 	var r tenant.RecordObject
 	if err := json.Unmarshal([]byte(`{"vsid":5001,"x":1,"ca":1}`), &r); err == nil ||
-		err.Error() != "record: unknown key \"x\" in the object: want one of vsid, ca, vm, mac, iface_id, host, pa\nrecord/ca: is 1: want a customer address such as 10.0.1.11 in quotes" {
+		err.Error() != "record: unknown key \"x\" in the object: want one of vsid, ca, vm, mac, iface_id, host, pa, type, rule, forwarding, vlans, use_vm_mac, nat_pa, context, allow\nrecord/ca: is 1: want a customer address such as 10.0.1.11 in quotes" {
 		t.Error(err)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -53,10 +52,14 @@ func newObject(k Key) (Object, []jsonField) {
 		o := &SubnetObject{VSID: k.vsid}
 		return o, o.fields()
 	case KindRecord:
-		o := &RecordObject{VSID: k.vsid, CA: k.ca}
-		return o, o.fields()
+		o := &RecordObject{VSID: k.vsid, CA: k.ca, MAC: k.mac, Options: new(RecordOptions)}
+		fields := o.fields()
+		if k.mac != (MAC{}) {
+			fields[1].isKey, fields[3].isKey = false, true
+		}
+		return o, fields
 	case KindRoute:
-		o := &RouteObject{RDID: k.rdid, Prefix: k.prefix, Metric: k.metric, NextHop: k.ca}
+		o := &RouteObject{RDID: k.rdid, Prefix: k.prefix, Metric: k.metric, NextHop: k.ca, BlackHole: k.blackHole, VSID: k.vsid}
 		return o, o.fields()
 	}
 	return nil, nil
@@ -69,9 +72,50 @@ func (o *GatewayMAC) fields() []jsonField {
 func (o *HostObject) fields() []jsonField {
 	return []jsonField{
 		textField("name", &o.Name, "a name").inKey(),
-		listField("provider_addresses", &o.ProviderAddresses, "provider addresses", wantPA, ParsePA),
+		objectsField("provider_addresses", &o.ProviderAddresses, "a provider address", "provider addresses", providerAddressFields, plainPA),
 		textField("ovsdb", &o.OVSDB, "unix:PATH, tcp:IP:PORT or ssl:IP:PORT"),
 		textField("openflow", &o.OpenFlow, "unix:PATH, tcp:IP:PORT or ssl:IP:PORT"),
+		numberField("mtu", &o.MTU, wantMTU),
+		objectsField("routes", &o.Routes, "a provider route", "provider routes", providerRouteFields, nil),
+	}
+}
+
+func providerAddressFields(a *ProviderAddress) []jsonField {
+	return []jsonField{
+		valueField("pa", &a.PA, wantPA, ParsePA),
+		numberField("weight", &a.Weight, wantWeight),
+		textField("uplink", &a.Uplink, "a network device"),
+		numberField("vlan", &a.VLAN, wantVLAN),
+	}
+}
+
+// plainPA is the field that stands for a provider address with nothing else.
+func plainPA(a *ProviderAddress) (f jsonField, alone bool) {
+	return valueField("pa", &a.PA, wantPA, ParsePA), *a == ProviderAddress{PA: a.PA}
+}
+
+func providerRouteFields(r *ProviderRoute) []jsonField {
+	return []jsonField{
+		valueField("prefix", &r.Prefix, "a prefix such as 10.99.0.0/16", ParsePAPrefix),
+		valueField("next_hop", &r.NextHop, wantPA, ParsePA),
+		numberField("metric", &r.Metric, "a number from 0 to 4294967295"),
+	}
+}
+
+func multicastFields(m *Multicast) []jsonField {
+	return []jsonField{
+		valueField("mode", &m.Mode, "off, unicast or group", ParseMulticastMode),
+		valueField("group", &m.Group, wantGroup, ParsePAGroup),
+		objectsField("groups", &m.Groups, "a group", "groups", groupFields, nil),
+		numberField("rate", &m.Rate, wantRate),
+		boolField("snooping", &m.Snooping),
+	}
+}
+
+func groupFields(g *GroupMapping) []jsonField {
+	return []jsonField{
+		valueField("ca", &g.CA, wantGroup, ParseCAGroup),
+		valueField("pa", &g.PA, wantGroup, ParsePAGroup),
 	}
 }
 
@@ -82,6 +126,12 @@ const (
 	wantPA     = "a provider address such as 10.99.0.1"
 	wantPrefix = "a prefix such as 10.0.1.0/24"
 	wantVSID   = "a number from 4096 to 16777214"
+	wantVLAN   = "a number from 1 to 4094"
+	wantMTU    = "a number of octets, such as 1500"
+	wantGroup  = "a multicast address such as 239.1.2.3"
+	wantRate   = "packets per second, from 1 to 4294967295"
+	wantWeight = "a number from 1 to 4294967295"
+	wantLease  = "a number of seconds, from 60 to 4294967295"
 )
 
 func (o *RoutingDomainObject) fields() []jsonField {
@@ -99,19 +149,39 @@ func (o *SubnetObject) fields() []jsonField {
 		textField("name", &o.Name, "a name"),
 		listField("prefixes", &o.Prefixes, "prefixes", wantPrefix, ParseCAPrefix),
 		listField("gateways", &o.Gateways, "customer addresses", wantCA, ParseCA),
+		objectField("multicast", &o.Multicast, "what becomes of multicast", multicastFields),
+		boolField("dhcp", &o.DHCP),
+		listField("dns", &o.DNS, "addresses of resolvers", wantCA, ParseCA),
+		textField("domain", &o.Domain, "a DNS domain"),
+		numberField("lease", &o.Lease, wantLease),
+		numberField("mtu", &o.MTU, wantMTU),
 	}
 }
 
+// fields returns the fields of the object; those of its options where it has any.
 func (o *RecordObject) fields() []jsonField {
-	return []jsonField{
+	fields := []jsonField{
 		numberField("vsid", &o.VSID, wantVSID).inKey(),
-		valueField("ca", &o.CA, wantCA, ParseCA).inKey(),
+		valueField("ca", &o.CA, wantCA, ParseRecordCA).inKey(),
 		textField("vm", &o.VM, "the VM's name"),
 		valueField("mac", &o.MAC, wantMAC, ParseMAC),
 		textField("iface_id", &o.IfaceID, "the iface-id of the VM's port"),
 		textField("host", &o.Host, "a host's name"),
 		valueField("pa", &o.PA, wantPA, ParsePA),
 	}
+	if o.Options == nil {
+		return fields
+	}
+	return append(fields,
+		valueField("type", &o.Options.Type, "static, dynamic, l2only or wildcard", ParseRecordType),
+		valueField("rule", &o.Options.Rule, "encap or nat", ParseRule),
+		boolField("forwarding", &o.Options.Forwarding),
+		numbersField("vlans", &o.Options.VLANs, "VLANs", wantVLAN),
+		boolField("use_vm_mac", &o.Options.UseVMMAC),
+		valueField("nat_pa", &o.Options.NatPA, wantPA, ParsePA),
+		textField("context", &o.Options.Context, "text"),
+		listField("allow", &o.Options.Allow, "prefixes", wantPrefix, ParseCAPrefix),
+	)
 }
 
 func (o *RouteObject) fields() []jsonField {
@@ -119,7 +189,9 @@ func (o *RouteObject) fields() []jsonField {
 		valueField("rdid", &o.RDID, wantRDID, ParseRDID).inKey(),
 		valueField("prefix", &o.Prefix, wantPrefix, ParseCAPrefix).inKey(),
 		valueField("next_hop", &o.NextHop, wantCA, ParseCA).inKey(),
+		boolField("black_hole", &o.BlackHole).inKey(),
 		numberField("metric", &o.Metric, "a number from 0 to 4294967295").inKey(),
+		numberField("vsid", &o.VSID, wantVSID).inKey(),
 	}
 }
 
@@ -172,25 +244,10 @@ func listField[T fmt.Stringer](name string, p *[]T, of, item string, parse func(
 	want := "a list of " + of
 	return jsonField{name: name, want: want,
 		append: func(b []byte) []byte {
-			for i, v := range *p {
-				b = append(b, "[,"[min(i, 1)])
-				b = appendString(b, v.String())
-			}
-			if len(*p) > 0 {
-				b = append(b, ']')
-			}
-			return b
+			return appendList(b, *p, func(b []byte, v *T) []byte { return appendString(b, (*v).String()) })
 		},
 		read: func(raw json.RawMessage, report func(part, message string)) {
-			var items []json.RawMessage
-			if raw[0] != '[' || json.Unmarshal(raw, &items) != nil {
-				report("", "is "+shownJSON(raw)+": want "+want)
-				return
-			}
-			*p = make([]T, len(items))
-			for i := range items {
-				readText(items[i], item, &(*p)[i], parse, fmt.Sprintf("[%d]", i), report)
-			}
+			readList(raw, want, p, report, func(raw json.RawMessage, v *T, part string) { readText(raw, item, v, parse, part, report) })
 		}}
 }
 
@@ -210,7 +267,7 @@ func readText[T any](raw json.RawMessage, want string, p *T, parse func(string) 
 
 var decimal = regexp.MustCompile(`^(0|[1-9][0-9]*)$`)
 
-func numberField[T ~uint32](name string, p *T, want string) jsonField {
+func numberField[T ~uint16 | ~uint32](name string, p *T, want string) jsonField {
 	return jsonField{name: name, want: want,
 		append: func(b []byte) []byte {
 			if *p == 0 {
@@ -218,18 +275,20 @@ func numberField[T ~uint32](name string, p *T, want string) jsonField {
 			}
 			return strconv.AppendUint(b, uint64(*p), 10)
 		},
-		read: func(raw json.RawMessage, report func(part, message string)) {
-			if !decimal.Match(raw) {
-				report("", "is "+shownJSON(raw)+": want "+want+", in plain decimal")
-				return
-			}
-			n, err := strconv.ParseUint(string(raw), 10, 64)
-			if err != nil || n > math.MaxUint32 {
-				report("", shownJSON(raw)+" is out of range: want "+want)
-				return
-			}
-			*p = T(n)
-		}}
+		read: func(raw json.RawMessage, report func(part, message string)) { readNumber(raw, want, p, "", report) }}
+}
+
+func readNumber[T ~uint16 | ~uint32](raw json.RawMessage, want string, p *T, part string, report func(part, message string)) {
+	if !decimal.Match(raw) {
+		report(part, "is "+shownJSON(raw)+": want "+want+", in plain decimal")
+		return
+	}
+	n, err := strconv.ParseUint(string(raw), 10, 64)
+	if err != nil || n > uint64(^T(0)) {
+		report(part, shownJSON(raw)+" is out of range: want "+want)
+		return
+	}
+	*p = T(n)
 }
 
 func appendString(b []byte, s string) []byte {
@@ -256,19 +315,23 @@ func shownJSON(raw json.RawMessage) string {
 }
 
 // marshalFields returns the fields that are given as a JSON object.
-func marshalFields(fields []jsonField) ([]byte, error) {
-	b := []byte{'{'}
+func marshalFields(fields []jsonField) ([]byte, error) { return appendFields(nil, fields), nil }
+
+func appendFields(b []byte, fields []jsonField) []byte {
+	b = append(b, '{')
+	start := len(b)
 	for _, f := range fields {
-		if !f.given() {
-			continue
-		}
-		if len(b) > 1 {
+		before := len(b)
+		if before > start {
 			b = append(b, ',')
 		}
 		b = append(appendString(b, f.name), ':')
-		b = f.append(b)
+		named := len(b)
+		if b = f.append(b); len(b) == named {
+			b = b[:before] // not given
+		}
 	}
-	return append(b, '}'), nil
+	return append(b, '}')
 }
 
 // jsonReader reads one JSON object into fields.

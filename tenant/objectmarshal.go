@@ -56,8 +56,10 @@ func (o RecordObject) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON implements json.Unmarshaler, as strictly as [DecodeObject].
 func (o *RecordObject) UnmarshalJSON(b []byte) error {
-	*o = RecordObject{}
-	return unmarshalFields("record", o.fields(), b)
+	*o = RecordObject{Options: new(RecordOptions)}
+	err := unmarshalFields("record", o.fields(), b)
+	o.Options = o.Options.given()
+	return err
 }
 
 // MarshalJSON implements [Object].

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/internal/persist"
 )
@@ -25,7 +26,20 @@ func (p Position) String() string {
 
 // ProviderAddress is one address of a host in the underlay.
 type ProviderAddress struct {
-	PA PA
+	PA PA `yaml:"pa"`
+	// Weight is this address's share among the host's addresses of one family,
+	// from 1. 0 in a [Spec] or an [Object]: 1.
+	Weight uint32 `yaml:"weight"`
+	// Uplink is the network device or bond that has the address. Empty: any.
+	Uplink string `yaml:"uplink"`
+	// VLAN is the 802.1Q tag of the address in the underlay, 1 to 4094. 0: none.
+	VLAN uint16 `yaml:"vlan"`
+}
+
+// resolved returns a with its defaults.
+func (a ProviderAddress) resolved() ProviderAddress {
+	a.Weight = max(a.Weight, 1)
+	return a
 }
 
 // Host is one Open vSwitch: a hypervisor that carries VMs, or a peer that only
@@ -37,6 +51,8 @@ type Host struct {
 	// syntax (unix:, tcp:, ssl:). Both empty: the host is a peer that this
 	// policy does not drive, unless the controller's settings name it.
 	OVSDB, OpenFlow string
+	MTU             uint16 // of its underlay, in octets
+	Routes          []ProviderRoute
 	Source          Position
 }
 
@@ -56,34 +72,52 @@ type VirtualSubnet struct {
 	Name     string     // unique in the routing domain; the VSID where the policy gives none
 	Prefixes []CAPrefix // at least one; disjoint in the routing domain
 	Gateways []CA       // the distributed router's address, one for each prefix, in the order of Prefixes
-	Source   Position
+	// Multicast says what becomes of multicast and broadcast.
+	Multicast Multicast
+	// DHCP says that VMs are told their addresses and what follows, by DHCP and
+	// router advertisements.
+	DHCP   bool
+	DNS    []CA   // the resolvers, which may lie outside the routing domain
+	Domain string // the DNS domain
+	Lease  uint32 // for how long VMs may use what they are told, in seconds
+	MTU    uint16 // in octets; 0: what the underlay leaves
+	Source Position
 }
 
 // LookupRecord says that a customer address is a VM's, and where that VM is:
-// New-NetVirtualizationLookupRecord of Hyper-V.
+// New-NetVirtualizationLookupRecord of Hyper-V. Several records may be of one
+// network adapter: these are in one subnet, have VM, MAC, IfaceID and Host in
+// common, and what one of them permits the adapter may do.
 type LookupRecord struct {
 	RDID     RDID
 	VSID     VSID
-	CA       CA
+	CA       CA // none where Type is dynamic or l2only; 0.0.0.0 or :: of a wildcard
 	MAC      MAC
-	VM       string // the VM's name, unique in the routing domain
-	IfaceID  string // external_ids:iface-id of the VM's port, unique in the policy
+	VM       string // the VM's name, of one adapter in the routing domain
+	IfaceID  string // external_ids:iface-id of the VM's port, of one adapter in the policy
 	Customer string
 	// Host is the name of the host that the policy puts the VM on, whether the
 	// record named the host or its PA. Empty: the VM is where its attachment
 	// appears.
-	Host   string
+	Host string
+	RecordOptions
 	Source Position
 }
 
 // CustomerRoute sends a destination prefix of a routing domain to a next hop
-// that is a customer address in it: New-NetVirtualizationCustomerRoute.
+// that is a customer address in it: New-NetVirtualizationCustomerRoute. Of one
+// prefix, the routes of the sender's own subnet win over those of the whole
+// domain, then the lowest metric. Routes that then differ in the next hop alone
+// share the traffic (ECMP).
 type CustomerRoute struct {
-	RDID    RDID
-	Prefix  CAPrefix
-	NextHop CA
-	Metric  uint32 // the lowest wins among routes of one prefix
-	Source  Position
+	RDID RDID
+	// VSID is the subnet whose packets the route is for. 0: the whole domain.
+	VSID      VSID
+	Prefix    CAPrefix
+	NextHop   CA   // none of a black hole
+	BlackHole bool // packets are dropped
+	Metric    uint32
+	Source    Position
 }
 
 // Policy is an immutable snapshot of all that tenants and provider want, valid
@@ -99,6 +133,7 @@ type Policy struct {
 	domainNames persist.Tree[domainName] // by name
 	subnets     persist.Tree[*subnet]    // by VSID
 	ifaces      persist.Hash[*record]    // by iface-id
+	nats        persist.Tree[natRef]     // by PA
 	numRecords  int
 }
 
@@ -151,7 +186,8 @@ func (p *Policy) yieldRecords(s *subnet, yield func(LookupRecord) bool) bool {
 	return true
 }
 
-// Routes yields the customer routes by RDID, prefix and metric.
+// Routes yields the customer routes by RDID, prefix, VSID, metric and next hop,
+// those of the whole domain before those of a subnet.
 func (p *Policy) Routes() iter.Seq[CustomerRoute] {
 	return func(yield func(CustomerRoute) bool) {
 		for d := range p.domains.All() {
@@ -191,7 +227,8 @@ func (p *Policy) Subnet(v VSID) (VirtualSubnet, bool) {
 	return VirtualSubnet{}, false
 }
 
-// Record returns the record of that customer address in a virtual subnet.
+// Record returns the record of that customer address in a virtual subnet; of
+// 0.0.0.0 or ::, the wildcard.
 func (p *Policy) Record(v VSID, ca CA) (LookupRecord, bool) { return p.lookup(p.record(v, ca)) }
 
 func (p *Policy) record(v VSID, ca CA) (*record, bool) {
@@ -200,6 +237,14 @@ func (p *Policy) record(v VSID, ca CA) (*record, bool) {
 		return nil, false
 	}
 	return s.records.Find(byCA(ca))
+}
+
+func (p *Policy) recordOf(k Key) (*record, bool) {
+	s, ok := p.subnets.Find(byVSID(k.vsid))
+	if !ok {
+		return nil, false
+	}
+	return s.records.Find(byRecord(&record{vsid: k.vsid, ca: k.ca, mac: k.mac}))
 }
 
 // lookup returns a record of the policy with what is said of it elsewhere.
@@ -212,27 +257,59 @@ func (p *Policy) lookup(r *record, ok bool) (LookupRecord, bool) {
 	return r.lookup(&d.is), true
 }
 
-// RecordByIfaceID returns the record whose VM attaches with that iface-id.
+// RecordByIfaceID returns the first record, by CA, whose VM attaches with that
+// iface-id.
 func (p *Policy) RecordByIfaceID(id string) (LookupRecord, bool) {
-	return p.lookup(p.ifaces.Find(hashString(id), func(r *record) bool { return r.iface == id }))
+	return p.lookup(first(p.ifaces.Same(hashString(id), func(r *record) bool { return r.iface == id })))
 }
 
-// RecordByMAC returns the record of that MAC in a virtual subnet.
+// RecordsByIfaceID yields the records whose VM attaches with that iface-id, by CA.
+func (p *Policy) RecordsByIfaceID(id string) iter.Seq[LookupRecord] {
+	return func(yield func(LookupRecord) bool) {
+		all := slices.SortedFunc(p.ifaces.Same(hashString(id), func(r *record) bool { return r.iface == id }), (*record).Compare)
+		for _, r := range all {
+			if out, _ := p.lookup(r, true); !yield(out) {
+				return
+			}
+		}
+	}
+}
+
+// RecordByMAC returns the first record, by CA, of that MAC in a virtual subnet.
 func (p *Policy) RecordByMAC(v VSID, m MAC) (LookupRecord, bool) {
 	s, ok := p.subnets.Find(byVSID(v))
 	if !ok {
 		return LookupRecord{}, false
 	}
-	return p.lookup(s.macs.Find(hashMAC(m), func(r *record) bool { return r.mac == m }))
+	return p.lookup(first(s.macs.Same(hashMAC(m), func(r *record) bool { return r.mac == m })))
 }
 
-// RecordByVM returns the record of the VM of that name in a routing domain.
+// RecordByVM returns the first record, by CA, of the VM of that name in a routing
+// domain.
 func (p *Policy) RecordByVM(id RDID, vm string) (LookupRecord, bool) {
 	d, ok := p.domains.Find(byRDID(id))
 	if !ok {
 		return LookupRecord{}, false
 	}
-	return p.lookup(d.vms.Find(hashString(vm), func(r *record) bool { return r.vm == vm }))
+	return p.lookup(first(d.vms.Same(hashString(vm), func(r *record) bool { return r.vm == vm })))
+}
+
+// first returns the first of all records.
+func first(all iter.Seq[*record]) (r *record, found bool) {
+	for q := range all {
+		if r == nil || q.Compare(r) < 0 {
+			r = q
+		}
+	}
+	return r, r != nil
+}
+
+// RecordByKey returns the record of that key.
+func (p *Policy) RecordByKey(k Key) (LookupRecord, bool) {
+	if k.kind != KindRecord {
+		return LookupRecord{}, false
+	}
+	return p.lookup(p.recordOf(k))
 }
 
 // RecordsOf yields the records of one virtual subnet by CA.
@@ -274,7 +351,7 @@ func (p *Policy) SubnetsOf(id RDID) iter.Seq[VirtualSubnet] {
 	}
 }
 
-// RoutesOf yields the customer routes of one routing domain by prefix and metric.
+// RoutesOf yields the customer routes of one routing domain in the order of [Policy.Routes].
 func (p *Policy) RoutesOf(id RDID) iter.Seq[CustomerRoute] {
 	return func(yield func(CustomerRoute) bool) {
 		d, ok := p.domains.Find(byRDID(id))
@@ -289,7 +366,8 @@ func (p *Policy) RoutesOf(id RDID) iter.Seq[CustomerRoute] {
 	}
 }
 
-// RoutesTo yields the customer routes of one routing domain to one prefix by metric.
+// RoutesTo yields the customer routes of one routing domain to one prefix in the
+// order of [Policy.Routes].
 func (p *Policy) RoutesTo(id RDID, to CAPrefix) iter.Seq[CustomerRoute] {
 	return func(yield func(CustomerRoute) bool) {
 		d, ok := p.domains.Find(byRDID(id))

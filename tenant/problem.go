@@ -30,7 +30,7 @@ func (p Problem) String() string {
 }
 
 // FieldSet is a set of fields of one object of a [Spec].
-type FieldSet uint32
+type FieldSet uint64
 
 // The fields of the objects of a [Spec], by their names in the policy file.
 const (
@@ -59,9 +59,32 @@ const (
 	FieldPrefix
 	FieldNextHop
 	FieldMetric
+	FieldMTU
+	FieldWeight
+	FieldUplink
+	FieldVLAN
+	FieldMulticast
+	FieldMode
+	FieldGroup
+	FieldGroups
+	FieldRate
+	FieldSnooping
+	FieldDHCP
+	FieldDNS
+	FieldDomain
+	FieldLease
+	FieldType
+	FieldRule
+	FieldForwarding
+	FieldVLANs
+	FieldUseVMMAC
+	FieldNatPA
+	FieldContext
+	FieldAllow
+	FieldBlackHole
 
 	// AllFields is every field of an object.
-	AllFields FieldSet = 1<<32 - 1
+	AllFields FieldSet = 1<<64 - 1
 )
 
 // Has reports whether s has any field of f.

@@ -16,12 +16,14 @@ type Spec struct {
 
 // HostSpec is one host of a [Spec].
 type HostSpec struct {
-	Name              string   `yaml:"name"`
-	ProviderAddresses []PA     `yaml:"provider_addresses"`
-	OVSDB             string   `yaml:"ovsdb"`
-	OpenFlow          string   `yaml:"openflow"`
-	Source            Position `yaml:"-"`
-	Unread            FieldSet `yaml:"-"`
+	Name              string            `yaml:"name"`
+	ProviderAddresses []ProviderAddress `yaml:"provider_addresses"`
+	OVSDB             string            `yaml:"ovsdb"`
+	OpenFlow          string            `yaml:"openflow"`
+	MTU               uint16            `yaml:"mtu"` // of the underlay, in octets; default: [DefaultMTU]
+	Routes            []ProviderRoute   `yaml:"routes"`
+	Source            Position          `yaml:"-"`
+	Unread            FieldSet          `yaml:"-"`
 }
 
 // RoutingDomainSpec is one routing domain of a [Spec] with all that is in it.
@@ -37,33 +39,44 @@ type RoutingDomainSpec struct {
 
 // SubnetSpec is one virtual subnet of a [Spec] with its lookup records.
 type SubnetSpec struct {
-	VSID     uint32       `yaml:"vsid"`
-	Name     string       `yaml:"name"` // default: the VSID
-	Prefixes []CAPrefix   `yaml:"prefixes"`
-	Gateways []CA         `yaml:"gateways"` // default: the first usable address of each prefix
-	Records  []RecordSpec `yaml:"records"`
-	Source   Position     `yaml:"-"`
-	Unread   FieldSet     `yaml:"-"`
+	VSID      uint32       `yaml:"vsid"`
+	Name      string       `yaml:"name"` // default: the VSID
+	Prefixes  []CAPrefix   `yaml:"prefixes"`
+	Gateways  []CA         `yaml:"gateways"` // default: the first usable address of each prefix
+	Multicast Multicast    `yaml:"multicast"`
+	DHCP      bool         `yaml:"dhcp"`
+	DNS       []CA         `yaml:"dns"`
+	Domain    string       `yaml:"domain"`
+	Lease     uint32       `yaml:"lease"` // in seconds; default: [DefaultLease]
+	MTU       uint16       `yaml:"mtu"`   // in octets; default: what the underlay leaves
+	Records   []RecordSpec `yaml:"records"`
+	Source    Position     `yaml:"-"`
+	Unread    FieldSet     `yaml:"-"`
 }
 
 // RecordSpec is one lookup record of a [Spec]. It names its host, or its PA, or
 // neither.
 type RecordSpec struct {
-	VM      string   `yaml:"vm"`
-	CA      CA       `yaml:"ca"`
-	MAC     MAC      `yaml:"mac"`
-	IfaceID string   `yaml:"iface_id"` // default: the VM's name
-	Host    string   `yaml:"host"`
-	PA      PA       `yaml:"pa"`
-	Source  Position `yaml:"-"`
-	Unread  FieldSet `yaml:"-"`
+	VM      string `yaml:"vm"`
+	CA      CA     `yaml:"ca"`
+	MAC     MAC    `yaml:"mac"`
+	IfaceID string `yaml:"iface_id"` // default: the VM's name
+	Host    string `yaml:"host"`
+	PA      PA     `yaml:"pa"`
+	// Options are what few records have. nil: the default.
+	Options *RecordOptions `yaml:",inline"`
+	Source  Position       `yaml:"-"`
+	Unread  FieldSet       `yaml:"-"`
 }
 
-// RouteSpec is one customer route of a [Spec].
+// RouteSpec is one customer route of a [Spec]. It has a next hop, or is a black
+// hole.
 type RouteSpec struct {
-	Prefix  CAPrefix `yaml:"prefix"`
-	NextHop CA       `yaml:"next_hop"`
-	Metric  uint32   `yaml:"metric"`
-	Source  Position `yaml:"-"`
-	Unread  FieldSet `yaml:"-"`
+	Prefix    CAPrefix `yaml:"prefix"`
+	NextHop   CA       `yaml:"next_hop"`
+	BlackHole bool     `yaml:"black_hole"`
+	Metric    uint32   `yaml:"metric"`
+	VSID      uint32   `yaml:"vsid"` // of the subnet whose packets it is for; default: the whole domain
+	Source    Position `yaml:"-"`
+	Unread    FieldSet `yaml:"-"`
 }

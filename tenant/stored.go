@@ -19,17 +19,19 @@ type record struct {
 	ca     CA
 	vm     string
 	iface  string
-	place  *place // nil: the VM is where its attachment appears
+	place  *place // nil: the VM is where its attachment appears, and the options are the default
 	source source
 	vsid   VSID
 	mac    MAC
 }
 
-// place is how a record says where its VM is. Records share it.
+// place is how a record says where its VM is. Records share it, but for those
+// with options, which stand here because nearly no record has any.
 type place struct {
-	host  string // the host, whether the record names it or its PA
-	pa    PA     // as the record has it
-	named bool   // the record names the host
+	host    string // the host, whether the record names it or its PA; or ""
+	pa      PA     // as the record has it
+	named   bool   // the record names the host
+	options *RecordOptions
 }
 
 // source is a Position in less memory.
@@ -57,18 +59,22 @@ func sourceOf(p Position, last *string) source {
 	return source{last, clamp(p.Line), clamp(p.Column)}
 }
 
-// Compare orders records by VSID and CA.
+// Compare orders records by VSID and CA, and those without a CA, which come
+// first, by MAC.
 func (r *record) Compare(q *record) int {
 	if r.vsid != q.vsid {
 		return cmp.Compare(r.vsid, q.vsid)
 	}
-	return r.ca.Compare(q.ca)
+	if c := r.ca.Compare(q.ca); c != 0 || r.ca.IsValid() {
+		return c
+	}
+	return r.mac.Compare(q.mac)
 }
 
 // same reports whether r and q say the same, wherever they were read.
 func (r *record) same(q *record) bool {
 	return r.vsid == q.vsid && r.ca == q.ca && r.mac == q.mac && r.vm == q.vm && r.iface == q.iface &&
-		(r.place == q.place || r.place != nil && q.place != nil && r.place.given() == q.place.given())
+		(r.place == q.place || r.place.given() == q.place.given() && r.options().Equal(q.options()))
 }
 
 // given returns what the record itself says of its place.
@@ -95,9 +101,24 @@ func (r *record) host() string {
 	return r.place.host
 }
 
+func (r *record) options() *RecordOptions {
+	if r.place == nil {
+		return nil
+	}
+	return r.place.options
+}
+
+// shown names r in a message: by its CA where it has one.
+func (r *record) shown() string {
+	if r.ca.IsValid() {
+		return r.ca.String()
+	}
+	return r.mac.String()
+}
+
 func (r *record) spec() RecordSpec {
 	given := r.place.given()
-	s := RecordSpec{VM: r.vm, CA: r.ca, MAC: r.mac, Host: given.host, PA: given.pa, Source: r.source.position()}
+	s := RecordSpec{VM: r.vm, CA: r.ca, MAC: r.mac, Host: given.host, PA: given.pa, Options: r.options(), Source: r.source.position()}
 	if r.iface != r.vm {
 		s.IfaceID = r.iface
 	}
@@ -106,7 +127,7 @@ func (r *record) spec() RecordSpec {
 
 func (r *record) lookup(d *RoutingDomain) LookupRecord {
 	return LookupRecord{RDID: d.RDID, VSID: r.vsid, CA: r.ca, MAC: r.mac, VM: r.vm, IfaceID: r.iface,
-		Customer: d.Customer, Host: r.host(), Source: r.source.position()}
+		Customer: d.Customer, Host: r.host(), RecordOptions: r.options().value(), Source: r.source.position()}
 }
 
 // subnet is a virtual subnet with its records.
@@ -120,7 +141,9 @@ type subnet struct {
 func (s *subnet) Compare(t *subnet) int { return cmp.Compare(s.is.VSID, t.is.VSID) }
 
 func (s *subnet) same(t *subnet) bool {
-	return s.is.VSID == t.is.VSID && s.is.RDID == t.is.RDID && s.is.Name == t.is.Name && s.sameAddresses(t)
+	return s.is.VSID == t.is.VSID && s.is.RDID == t.is.RDID && s.is.Name == t.is.Name && s.sameAddresses(t) &&
+		s.is.DHCP == t.is.DHCP && s.is.Domain == t.is.Domain && s.is.Lease == t.is.Lease && s.is.MTU == t.is.MTU &&
+		slices.Equal(s.is.DNS, t.is.DNS) && s.is.Multicast.Equal(t.is.Multicast)
 }
 
 func (s *subnet) sameAddresses(t *subnet) bool {
@@ -182,11 +205,18 @@ func (r *route) Compare(q *route) int { return r.is.compare(&q.is) }
 func (r *route) same(q *route) bool { return r.Compare(q) == 0 }
 
 func (r *CustomerRoute) compare(q *CustomerRoute) int {
-	return cmp.Or(r.RDID.Compare(q.RDID), r.Prefix.Compare(q.Prefix), cmp.Compare(r.Metric, q.Metric), r.NextHop.Compare(q.NextHop))
+	return cmp.Or(r.RDID.Compare(q.RDID), r.Prefix.Compare(q.Prefix), cmp.Compare(r.VSID, q.VSID), cmp.Compare(r.Metric, q.Metric),
+		r.NextHop.Compare(q.NextHop), compareBool(r.BlackHole, q.BlackHole))
+}
+
+// route returns the route that r is in a routing domain.
+func (r *RouteSpec) route(id RDID) *CustomerRoute {
+	return &CustomerRoute{RDID: id, VSID: VSID(r.VSID), Prefix: r.Prefix, NextHop: r.NextHop, BlackHole: r.BlackHole, Metric: r.Metric, Source: r.Source}
 }
 
 func (r *route) spec() RouteSpec {
-	return RouteSpec{Prefix: r.is.Prefix, NextHop: r.is.NextHop, Metric: r.is.Metric, Source: r.is.Source}
+	return RouteSpec{Prefix: r.is.Prefix, NextHop: r.is.NextHop, BlackHole: r.is.BlackHole, Metric: r.is.Metric,
+		VSID: uint32(r.is.VSID), Source: r.is.Source}
 }
 
 // host is a host with the records that put their VMs there.
@@ -200,7 +230,7 @@ func (h *host) Compare(g *host) int { return cmp.Compare(h.is.Name, g.is.Name) }
 
 func (h *host) same(g *host) bool {
 	return h.is.Name == g.is.Name && h.is.OVSDB == g.is.OVSDB && h.is.OpenFlow == g.is.OpenFlow &&
-		slices.Equal(h.is.ProviderAddresses, g.is.ProviderAddresses)
+		h.is.MTU == g.is.MTU && slices.Equal(h.is.ProviderAddresses, g.is.ProviderAddresses) && slices.Equal(h.is.Routes, g.is.Routes)
 }
 
 // paRef is PA number index of a host.
@@ -211,6 +241,14 @@ type paRef struct {
 }
 
 func (r paRef) Compare(q paRef) int { return r.pa.Compare(q.pa) }
+
+// natRef is a PA that stands for the CA of a record of rule nat.
+type natRef struct {
+	pa PA
+	by *record
+}
+
+func (r natRef) Compare(q natRef) int { return r.pa.Compare(q.pa) }
 
 // seed keeps those who choose names and MACs from choosing their hashes too.
 var seed = maphash.MakeSeed()

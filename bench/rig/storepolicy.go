@@ -89,7 +89,7 @@ func record(v VM) tenant.RecordObject {
 func (p *storePolicy) network() iter.Seq[tenant.Object] {
 	return func(yield func(tenant.Object) bool) {
 		for h := range p.size.Chassis {
-			if !yield(tenant.HostObject{Name: ChassisName(h), ProviderAddresses: []tenant.PA{tenant.PAFrom(PA(h))}}) {
+			if !yield(tenant.HostObject{Name: ChassisName(h), ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(PA(h))}}}) {
 				return
 			}
 		}

@@ -273,7 +273,7 @@ func TestWatchCommand(t *testing.T) {
 	if line, err := bufio.NewReader(stderr).ReadString('\n'); err != nil || !strings.Contains(line, "watching from revision 1") {
 		t.Fatalf("%v: %s", err, line)
 	}
-	if _, err := b.Apply(t.Context(), []tenant.Change{tenant.Put(tenant.HostObject{Name: "h1", ProviderAddresses: []tenant.PA{must(tenant.ParsePA("10.99.0.1"))}})}, store.ApplyOptions{}); err != nil {
+	if _, err := b.Apply(t.Context(), []tenant.Change{tenant.Put(tenant.HostObject{Name: "h1", ProviderAddresses: []tenant.ProviderAddress{{PA: must(tenant.ParsePA("10.99.0.1"))}}})}, store.ApplyOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(pipe).ReadString('\n')

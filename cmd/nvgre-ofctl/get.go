@@ -253,11 +253,11 @@ func newItemTable(w io.Writer, kind string, wide bool) itemWriter {
 
 func headings(kind string, wide bool) []string {
 	all := map[string][2][]string{
-		"records":         {{"ROUTING DOMAIN", "VSID", "CA", "VM", "MAC", "HOST"}, {"IFACE-ID", "PA", "RDID"}},
-		"subnets":         {{"ROUTING DOMAIN", "VSID", "NAME", "PREFIXES"}, {"GATEWAYS", "RDID"}},
+		"records":         {{"ROUTING DOMAIN", "VSID", "CA", "VM", "MAC", "HOST"}, {"IFACE-ID", "PA", "TYPE", "OPTIONS", "RDID"}},
+		"subnets":         {{"ROUTING DOMAIN", "VSID", "NAME", "PREFIXES"}, {"GATEWAYS", "MULTICAST", "DHCP", "MTU", "RDID"}},
 		"routing-domains": {{"NAME", "RDID", "CUSTOMER"}, nil},
-		"routes":          {{"ROUTING DOMAIN", "PREFIX", "NEXT HOP", "METRIC"}, {"RDID"}},
-		"hosts":           {{"NAME", "PROVIDER ADDRESSES"}, {"OVSDB", "OPENFLOW"}},
+		"routes":          {{"ROUTING DOMAIN", "PREFIX", "NEXT HOP", "METRIC"}, {"SUBNET", "RDID"}},
+		"hosts":           {{"NAME", "PROVIDER ADDRESSES"}, {"OVSDB", "OPENFLOW", "MTU", "ROUTES"}},
 	}[kind]
 	if wide {
 		return slices.Concat(all[0], all[1])
@@ -270,22 +270,25 @@ func cells(it *api.Item, wide bool) (row []string) {
 	switch o := it.Object.Object.(type) {
 	case tenant.RecordObject:
 		row = []string{it.RoutingDomain, o.VSID.String(), o.CA.String(), o.VM, o.MAC.String(), it.Host}
-		more = []string{cmp.Or(o.IfaceID, o.VM), o.PA.String(), it.RDID}
+		more = []string{cmp.Or(o.IfaceID, o.VM), o.PA.String(), recordType(o.Options), recordOptions(o.Options), it.RDID}
 	case tenant.SubnetObject:
 		row = []string{it.RoutingDomain, o.VSID.String(), cmp.Or(o.Name, o.VSID.String()), joined(o.Prefixes)}
 		gateways := o.Gateways
 		if len(gateways) == 0 {
 			gateways = tenant.DefaultGateways(o.Prefixes)
 		}
-		more = []string{joined(gateways), it.RDID}
+		more = []string{joined(gateways), o.Multicast.Mode.String(), onOff(o.DHCP), number(o.MTU), it.RDID}
 	case tenant.RoutingDomainObject:
 		row = []string{cmp.Or(o.Name, o.RDID.String()), o.RDID.String(), o.Customer}
 	case tenant.RouteObject:
 		row = []string{it.RoutingDomain, o.Prefix.String(), o.NextHop.String(), fmt.Sprint(o.Metric)}
-		more = []string{it.RDID}
+		if o.BlackHole {
+			row[2] = "black hole"
+		}
+		more = []string{number(o.VSID), it.RDID}
 	case tenant.HostObject:
-		row = []string{o.Name, joined(o.ProviderAddresses)}
-		more = []string{o.OVSDB, o.OpenFlow}
+		row = []string{o.Name, providerAddresses(o.ProviderAddresses, wide)}
+		more = []string{o.OVSDB, o.OpenFlow, number(cmp.Or(o.MTU, tenant.DefaultMTU)), providerRoutes(o.Routes)}
 	}
 	if wide {
 		row = append(row, more...)

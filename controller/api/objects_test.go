@@ -26,7 +26,7 @@ const web9 = `{"vm": "web9", "mac": "02:b0:00:00:01:99", "host": "h2"}`
 // Every object of a policy is at its key, and can be put back as it was read.
 func TestObjectsAreAtTheirKeys(t *testing.T) {
 	f := serve(t)
-	apply(t, f.backend, tenant.Put(tenant.HostObject{Name: "a/b ü..", ProviderAddresses: []tenant.PA{must(tenant.ParsePA("10.99.0.9"))}}),
+	apply(t, f.backend, tenant.Put(tenant.HostObject{Name: "a/b ü..", ProviderAddresses: []tenant.ProviderAddress{{PA: must(tenant.ParsePA("10.99.0.9"))}}}),
 		tenant.Put(tenant.GatewayMAC{MAC: must(tenant.ParseMAC("02:00:00:00:00:77"))}))
 	p := f.backend.Policy()
 	n := 0
@@ -121,7 +121,7 @@ func TestBadObjects(t *testing.T) {
 		"other key":      {record, `{"vsid": 6001, "vm": "x", "mac": "02:b0:00:00:01:99"}`, "application/json", 422, []string{`"field":"vsid"`, "not what the key says"}},
 		"all at once":    {record, `{"vm": 5, "mac": "02-b0", "pa": "10.0.0.256"}`, "application/json; charset=utf-8", 422, []string{`"field":"vm"`, `"field":"mac"`, `"field":"pa"`}},
 		"missing":        {record, `{}`, "application/json", 422, []string{`"field":"vm"`, `"field":"mac"`}},
-		"taken":          {record, `{"vm": "web1", "mac": "02:b0:00:00:01:11", "host": "h9"}`, "application/json", 422, []string{"web1", "records/5001/10.0.1.11", `"field":"host"`}},
+		"taken":          {record, `{"vm": "web1", "mac": "02:b0:00:00:01:99", "host": "h9"}`, "application/json", 422, []string{"web1", "records/5001/10.0.1.11", `"field":"host"`}},
 		"no JSON":        {record, `{"vm": `, "application/json", 422, []string{"is no JSON"}},
 		"nothing":        {record, ``, "application/json", 422, []string{"is empty"}},
 		"two":            {record, web9 + web9, "application/json", 422, []string{"after the JSON object"}},

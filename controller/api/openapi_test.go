@@ -51,7 +51,7 @@ func TestSchemasAreThoseOfTenant(t *testing.T) {
 	p := samplePolicy(t)
 	full := map[string]tenant.Object{
 		"GatewayMAC":    tenant.GatewayMAC{MAC: must(tenant.ParseMAC("02:00:00:00:00:77"))},
-		"Host":          tenant.HostObject{Name: "h", ProviderAddresses: []tenant.PA{must(tenant.ParsePA("10.9.9.9"))}, OVSDB: "unix:/a", OpenFlow: "unix:/b"},
+		"Host":          tenant.HostObject{Name: "h", ProviderAddresses: []tenant.ProviderAddress{{PA: must(tenant.ParsePA("10.9.9.9"))}}, OVSDB: "unix:/a", OpenFlow: "unix:/b"},
 		"RoutingDomain": tenant.RoutingDomainObject{RDID: must(tenant.ParseRDID(blue)), Name: "n", Customer: "c"},
 		"Subnet": tenant.SubnetObject{VSID: 5001, RDID: must(tenant.ParseRDID(blue)), Name: "n", Prefixes: []tenant.CAPrefix{must(tenant.ParseCAPrefix("10.0.0.0/24"))},
 			Gateways: []tenant.CA{must(tenant.ParseCA("10.0.0.9"))}},

@@ -91,7 +91,7 @@ func TestTLS(t *testing.T) {
 	pool.AddCert(a.cert)
 	good := client.HTTPS(s.Address().String(), &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{must(tls.LoadX509KeyPair(a.file("orchestrator.pem"), a.file("orchestrator.key")))}})
 	defer good.Close()
-	h := tenant.HostObject{Name: "h1", ProviderAddresses: []tenant.PA{must(tenant.ParsePA("10.99.0.1"))}}
+	h := tenant.HostObject{Name: "h1", ProviderAddresses: []tenant.ProviderAddress{{PA: must(tenant.ParsePA("10.99.0.1"))}}}
 	if got, err := good.Apply(t.Context(), []tenant.Change{tenant.Put(h)}, client.ApplyOptions{}); err != nil || got.Author != "orchestrator" {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -172,7 +172,7 @@ func TestEndLetsAppliesFinish(t *testing.T) {
 	})
 	c := client.Unix(filepath.Join(dir, "s"))
 	defer c.Close()
-	h := tenant.HostObject{Name: "h1", ProviderAddresses: []tenant.PA{must(tenant.ParsePA("10.99.0.1"))}}
+	h := tenant.HostObject{Name: "h1", ProviderAddresses: []tenant.ProviderAddress{{PA: must(tenant.ParsePA("10.99.0.1"))}}}
 	if _, err := c.Apply(t.Context(), []tenant.Change{tenant.Put(h)}, client.ApplyOptions{}); err != nil {
 		t.Error(err)
 	}

@@ -90,7 +90,7 @@ func TestWatchLargeRevision(t *testing.T) {
 	f := serve(t)
 	var changes []tenant.Change
 	for i := range 2500 {
-		changes = append(changes, tenant.Put(tenant.HostObject{Name: fmt.Sprintf("n%04d", i), ProviderAddresses: []tenant.PA{must(tenant.ParsePA(fmt.Sprintf("10.98.%d.%d", i/200, 1+i%200)))}}))
+		changes = append(changes, tenant.Put(tenant.HostObject{Name: fmt.Sprintf("n%04d", i), ProviderAddresses: []tenant.ProviderAddress{{PA: must(tenant.ParsePA(fmt.Sprintf("10.98.%d.%d", i/200, 1+i%200)))}}}))
 	}
 	from := f.backend.Policy().Revision()
 	apply(t, f.backend, changes...)
@@ -195,7 +195,7 @@ func TestSlowWatcher(t *testing.T) {
 	var changes []tenant.Change
 	// More than the buffers of two sockets hold.
 	for i := range 60000 {
-		changes = append(changes, tenant.Put(tenant.HostObject{Name: fmt.Sprintf("n%05d-%s", i, strings.Repeat("x", 50)), ProviderAddresses: []tenant.PA{must(tenant.ParsePA(fmt.Sprintf("10.%d.%d.%d", 98+i/40000, i/200%200, 1+i%200)))}}))
+		changes = append(changes, tenant.Put(tenant.HostObject{Name: fmt.Sprintf("n%05d-%s", i, strings.Repeat("x", 50)), ProviderAddresses: []tenant.ProviderAddress{{PA: must(tenant.ParsePA(fmt.Sprintf("10.%d.%d.%d", 98+i/40000, i/200%200, 1+i%200)))}}}))
 	}
 	apply(t, b, changes...)
 	if err := c.Watch(t.Context(), &from, nil, nil, func(e api.Event) error {

@@ -34,7 +34,7 @@ func cloud(tb testing.TB, records int) *tenant.Policy {
 	hosts := cloudHosts(records)
 	for h := range hosts {
 		spec.Hosts = append(spec.Hosts, tenant.HostSpec{Name: hostName(h),
-			ProviderAddresses: []tenant.PA{tenant.PAFrom(netip.AddrFrom4([4]byte{192, 168, byte(h >> 8), byte(h)}).Next())}})
+			ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{192, 168, byte(h >> 8), byte(h)}).Next())}}})
 	}
 	for d := range records / perDomain {
 		rd := tenant.RoutingDomainSpec{RDID: tenant.RDID{0: 1, 12: byte(d >> 24), 13: byte(d >> 16), 14: byte(d >> 8), 15: byte(d)}, Name: fmt.Sprint("rd", d)}

@@ -19,7 +19,7 @@ func million(n int) []tenant.Change {
 	var out []tenant.Change
 	for i := range 1000 {
 		out = append(out, tenant.Put(tenant.HostObject{Name: fmt.Sprintf("h%d", i),
-			ProviderAddresses: []tenant.PA{tenant.PAFrom(netip.AddrFrom4([4]byte{100, 64, byte(i >> 8), byte(i)}))}}))
+			ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{100, 64, byte(i >> 8), byte(i)}))}}}))
 	}
 	for i := range n {
 		subnet, domain := i/250, i/1000+1

@@ -95,7 +95,7 @@ func apply(tb testing.TB, s *Store, changes ...tenant.Change) Applied {
 // base returns the changes that make a policy of one subnet.
 func base() []tenant.Change {
 	return []tenant.Change{
-		tenant.Put(tenant.HostObject{Name: "h1", ProviderAddresses: []tenant.PA{tenant.PAFrom(netip.MustParseAddr("100.64.0.1"))}}),
+		tenant.Put(tenant.HostObject{Name: "h1", ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(netip.MustParseAddr("100.64.0.1"))}}}),
 		tenant.Put(tenant.RoutingDomainObject{RDID: tenant.RDID{15: 1}, Name: "blue"}),
 		tenant.Put(tenant.SubnetObject{VSID: 5001, RDID: tenant.RDID{15: 1}, Prefixes: []tenant.CAPrefix{tenant.CAPrefixFrom(netip.MustParsePrefix("10.0.0.0/8"))}}),
 	}

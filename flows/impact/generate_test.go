@@ -58,7 +58,7 @@ func dense(t *rapid.T) tenant.Spec {
 		addresses := rapid.SampledFrom([]string{"10.9.0.%d", "10.9.0.%d", "10.9.1.%d", "10.9.0.%d 10.9.1.%d"}).Draw(t, "PAs")
 		host := tenant.HostSpec{Name: fmt.Sprint("h", h)}
 		for _, a := range strings.Fields(addresses) {
-			host.ProviderAddresses = append(host.ProviderAddresses, tenant.PAFrom(netip.MustParseAddr(fmt.Sprintf(a, h+1))))
+			host.ProviderAddresses = append(host.ProviderAddresses, tenant.ProviderAddress{PA: tenant.PAFrom(netip.MustParseAddr(fmt.Sprintf(a, h+1)))})
 		}
 		spec.Hosts = append(spec.Hosts, host)
 	}

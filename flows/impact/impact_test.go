@@ -86,7 +86,7 @@ func TestChanges(t *testing.T) {
 		"a route in the way":    {detour, impact.Counts{Lost: vms - 1}, impact.Counts{}, true},
 		"a route that routes":   {own, impact.Counts{Changed: subnet - 1, TTL: subnet - 1, MAC: subnet - 1}, impact.Counts{}, true},
 		"a name":                {tenant.Put(tenant.RoutingDomainObject{RDID: blue.RDID, Name: "azure"}), impact.Counts{}, impact.Counts{}, false},
-		"a host without any VM": {tenant.Put(tenant.HostObject{Name: "h77", ProviderAddresses: []tenant.PA{tenant.PAFrom(netip.MustParseAddr("10.99.7.7"))}}), impact.Counts{}, impact.Counts{}, true},
+		"a host without any VM": {tenant.Put(tenant.HostObject{Name: "h77", ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(netip.MustParseAddr("10.99.7.7"))}}}), impact.Counts{}, impact.Counts{}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := planned(p, apply(t, p, c.change), impact.Options{Max: 3})
@@ -139,7 +139,7 @@ func large(tb testing.TB) *tenant.Policy {
 	spec := tenant.Spec{Version: 1}
 	for h := range 100 {
 		spec.Hosts = append(spec.Hosts, tenant.HostSpec{Name: fmt.Sprintf("h%d", h),
-			ProviderAddresses: []tenant.PA{tenant.PAFrom(netip.AddrFrom4([4]byte{192, 168, 0, byte(h + 1)}))}})
+			ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{192, 168, 0, byte(h + 1)}))}}})
 	}
 	rd := tenant.RoutingDomainSpec{RDID: tenant.RDID{15: 1}, Name: "big"}
 	for s := range 40 {
@@ -170,7 +170,7 @@ func BenchmarkBetween(b *testing.B) {
 		{"record", tenant.Put(moved), impact.Counts{Changed: 2 * 9999, Path: 2 * 9999}},
 		{"gateway MAC", tenant.Put(tenant.GatewayMAC{MAC: tenant.MAC{2, 9, 9, 9, 9, 9}}), impact.Counts{Changed: 10000 * 9750, MAC: 10000 * 9750}},
 		{"route", tenant.Put(tenant.RouteObject{RDID: ids[0].RDID, Prefix: tenant.CAPrefixFrom(netip.MustParsePrefix("10.5.1.0/24")), NextHop: hop}), impact.Counts{Lost: 9999 * 250}},
-		{"provider address", tenant.Put(tenant.HostObject{Name: "h9", ProviderAddresses: []tenant.PA{tenant.PAFrom(netip.MustParseAddr("192.168.7.7"))}}), impact.Counts{}},
+		{"provider address", tenant.Put(tenant.HostObject{Name: "h9", ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(netip.MustParseAddr("192.168.7.7"))}}}), impact.Counts{}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			q := apply(b, p, c.change)

@@ -17,7 +17,7 @@ func bigWorld(tb testing.TB, hosts, vms int) *world {
 	spec := tenant.Spec{Version: 1}
 	for h := range hosts {
 		spec.Hosts = append(spec.Hosts, tenant.HostSpec{Name: fmt.Sprintf("h%d", h),
-			ProviderAddresses: []tenant.PA{tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, byte(h >> 8), byte(h + 1)}))}})
+			ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, byte(h >> 8), byte(h + 1)}))}}})
 	}
 	each := hosts * vms / 40 // in a subnet
 	for d := range 10 {

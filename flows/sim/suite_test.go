@@ -29,7 +29,7 @@ func fullWorld(tb testing.TB) *world {
 	for h := range 3 {
 		host := tenant.HostSpec{Name: fmt.Sprintf("h%d", h)}
 		for i := range 2 {
-			host.ProviderAddresses = append(host.ProviderAddresses, tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, byte(3 * i), apart[h]})))
+			host.ProviderAddresses = append(host.ProviderAddresses, tenant.ProviderAddress{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, byte(3 * i), apart[h]}))})
 		}
 		spec.Hosts = append(spec.Hosts, host)
 	}

@@ -71,7 +71,7 @@ func randomSpec(d dice) tenant.Spec {
 	for h := range 1 + d.pick(4) {
 		host := tenant.HostSpec{Name: fmt.Sprintf("h%d", h)}
 		for i := range 1 + d.pick(2) {
-			host.ProviderAddresses = append(host.ProviderAddresses, tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, byte(i), byte(h + 1)})))
+			host.ProviderAddresses = append(host.ProviderAddresses, tenant.ProviderAddress{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, byte(i), byte(h + 1)}))})
 		}
 		spec.Hosts = append(spec.Hosts, host)
 	}

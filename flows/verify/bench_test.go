@@ -32,7 +32,7 @@ func largeSpec(hosts, domains, subnets, vms int) tenant.Spec {
 	spec := tenant.Spec{Version: 1}
 	for h := range hosts {
 		spec.Hosts = append(spec.Hosts, tenant.HostSpec{Name: fmt.Sprintf("h%03d", h),
-			ProviderAddresses: []tenant.PA{tenant.PAFrom(netip.AddrFrom4([4]byte{172, 16, byte(h >> 8), byte(h + 1)}))}})
+			ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{172, 16, byte(h >> 8), byte(h + 1)}))}}})
 	}
 	n := 0
 	for d := range domains {

@@ -48,6 +48,25 @@ func (h Hash[T]) Find(hash uint64, same func(T) bool) (v T, found bool) {
 	return v, false
 }
 
+// Same yields the values of that hash that are the same, in no order. There are
+// several where the same of [Hash.Insert] told them apart.
+func (h Hash[T]) Same(hash uint64, same func(T) bool) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		b := h.root
+		for shift := 0; b != nil && b.kids != nil; shift += fanBits {
+			b = b.kids[hash>>shift%fan]
+		}
+		if b == nil {
+			return
+		}
+		for i := range b.items {
+			if b.items[i].Hash == hash && same(b.items[i].Value) && !yield(b.items[i].Value) {
+				return
+			}
+		}
+	}
+}
+
 func (b *bucket[T]) find(hash uint64, same func(T) bool) int {
 	for i := range b.items {
 		if b.items[i].Hash == hash && same(b.items[i].Value) {

@@ -153,16 +153,14 @@ func (b *builder) providers() {
 				continue
 			}
 			i := b.addHost(h, o.at)
-			if slices.Contains(b.spec.Hosts[i].ProviderAddresses, tenant.PAFrom(a)) {
+			if slices.ContainsFunc(b.spec.Hosts[i].ProviderAddresses, func(h tenant.ProviderAddress) bool { return h.PA == tenant.PAFrom(a) }) {
 				continue
 			}
-			if v := o.get("vlanid"); v != "" && v != "0" {
-				b.note(Lost, o.at, "VLAN %s of PA %s: set the VLAN up on the host", v, a)
-			}
+			vlan, _ := strconv.ParseUint(o.get("vlanid"), 10, 16)
 			if m := o.get("macaddress"); m != "" {
 				b.note(Lost, o.at, "MAC %s of PA %s: the host's adapter has its own", m, a)
 			}
-			b.spec.Hosts[i].ProviderAddresses = append(b.spec.Hosts[i].ProviderAddresses, tenant.PAFrom(a))
+			b.spec.Hosts[i].ProviderAddresses = append(b.spec.Hosts[i].ProviderAddresses, tenant.ProviderAddress{PA: tenant.PAFrom(a), VLAN: uint16(vlan)})
 			if _, ok := b.hosts[a]; !ok {
 				b.hosts[a] = i
 			}

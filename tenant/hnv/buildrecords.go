@@ -173,7 +173,7 @@ func (b *builder) placeRecord(o *object, a *attachment, r *tenant.RecordSpec) {
 		}
 		i = b.addHost(name, o.at)
 		h := &b.spec.Hosts[i]
-		h.ProviderAddresses = append(h.ProviderAddresses, tenant.PAFrom(pa))
+		h.ProviderAddresses = append(h.ProviderAddresses, tenant.ProviderAddress{PA: tenant.PAFrom(pa)})
 		b.hosts[pa] = i
 		b.note(Assumed, o.at, "PA %s is set on no host in this script: it is taken for one of host %q", pa, h.Name)
 	}
@@ -184,7 +184,7 @@ func (b *builder) placeRecord(o *object, a *attachment, r *tenant.RecordSpec) {
 		return
 	}
 	r.Host = h.Name
-	if h.ProviderAddresses[0] != tenant.PAFrom(pa) {
+	if h.ProviderAddresses[0].PA != tenant.PAFrom(pa) {
 		r.PA = tenant.PAFrom(pa)
 	}
 }

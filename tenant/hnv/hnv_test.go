@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -79,7 +80,7 @@ func TestSampleNetwork(t *testing.T) {
 		}
 		return out
 	}
-	if !slices.Equal(facts(got), facts(want)) {
+	if !reflect.DeepEqual(facts(got), facts(want)) {
 		t.Errorf("got %v, want %v", facts(got), facts(want))
 	}
 	for s := range want.Subnets() {

@@ -35,8 +35,8 @@ func expressible(s tenant.Spec) tenant.Spec {
 				h := -1
 				for j := range s.Hosts {
 					for k, pa := range s.Hosts[j].ProviderAddresses {
-						if r.Host == s.Hosts[j].Name || r.PA == pa {
-							if h = j; r.PA == pa && k == 0 {
+						if r.Host == s.Hosts[j].Name || r.PA == pa.PA {
+							if h = j; r.PA == pa.PA && k == 0 {
 								r.PA = tenant.PA{}
 							}
 						}

@@ -119,14 +119,14 @@ var formCases = []badCase{
 		name:  "unknown key",
 		edits: []string{"metric: 10", "metrik: 10"},
 		want: []string{
-			`p.yaml:28:50: routing_domains[0].routes[0].metrik: unknown key "metrik" in a customer route: want one of prefix, next_hop, metric (did you mean metric?)`,
+			`p.yaml:28:50: routing_domains[0].routes[0].metrik: unknown key "metrik" in a customer route: want one of prefix, next_hop, black_hole, metric, vsid (did you mean metric?)`,
 		},
 	},
 	{
 		name:  "unknown key with a required one missing",
 		edits: []string{"mac: 02b000000211", "max: 02b000000211"},
 		want: []string{
-			`p.yaml:26:38: routing_domains[0].subnets[1].records[0].max: unknown key "max" in a lookup record: want one of vm, ca, mac, iface_id, host, pa (did you mean mac?)`,
+			`p.yaml:26:38: routing_domains[0].subnets[1].records[0].max: unknown key "max" in a lookup record: want one of vm, ca, mac, iface_id, host, pa, type, rule, forwarding, vlans, use_vm_mac, nat_pa, context, allow (did you mean mac?)`,
 		},
 	},
 	{
@@ -140,21 +140,21 @@ var formCases = []badCase{
 		name:  "unknown key of dashes and capitals",
 		edits: []string{"iface_id: blue-web1", "Iface-ID: blue-web1"},
 		want: []string{
-			`p.yaml:20:63: routing_domains[0].subnets[0].records[0].Iface-ID: unknown key "Iface-ID" in a lookup record: want one of vm, ca, mac, iface_id, host, pa (did you mean iface_id?)`,
+			`p.yaml:20:63: routing_domains[0].subnets[0].records[0].Iface-ID: unknown key "Iface-ID" in a lookup record: want one of vm, ca, mac, iface_id, host, pa, type, rule, forwarding, vlans, use_vm_mac, nat_pa, context, allow (did you mean iface_id?)`,
 		},
 	},
 	{
 		name:  "unknown key, empty",
 		edits: []string{"metric: 10", `"": 10`},
 		want: []string{
-			`p.yaml:28:50: routing_domains[0].routes[0]."": unknown key "" in a customer route: want one of prefix, next_hop, metric`,
+			`p.yaml:28:50: routing_domains[0].routes[0]."": unknown key "" in a customer route: want one of prefix, next_hop, black_hole, metric, vsid`,
 		},
 	},
 	{
 		name:  "unknown key of several lines",
 		edits: []string{"metric: 10", `"a\nb": 10`},
 		want: []string{
-			`p.yaml:28:50: routing_domains[0].routes[0]."a\nb": unknown key "a\nb" in a customer route: want one of prefix, next_hop, metric`,
+			`p.yaml:28:50: routing_domains[0].routes[0]."a\nb": unknown key "a\nb" in a customer route: want one of prefix, next_hop, black_hole, metric, vsid`,
 		},
 	},
 	{
@@ -168,7 +168,7 @@ var formCases = []badCase{
 		name:  "key that is a list",
 		edits: []string{"metric: 10", "[metric]: 10"},
 		want: []string{
-			"p.yaml:28:50: routing_domains[0].routes[0]: a key of a customer route is no plain word: want one of prefix, next_hop, metric",
+			"p.yaml:28:50: routing_domains[0].routes[0]: a key of a customer route is no plain word: want one of prefix, next_hop, black_hole, metric, vsid",
 		},
 	},
 	{
@@ -224,14 +224,14 @@ var formCases = []badCase{
 		name:  "object is a value",
 		edits: []string{"          - {vm: db1, ca: 10.0.2.11, mac: 02b000000211, host: h2, pa: 10.98.0.2}", "          - db1"},
 		want: []string{
-			"p.yaml:26:13: routing_domains[0].subnets[1].records[0]: is the single value db1: want a lookup record, a mapping with the keys vm, ca, mac, iface_id, host, pa",
+			"p.yaml:26:13: routing_domains[0].subnets[1].records[0]: is the single value db1: want a lookup record, a mapping with the keys vm, ca, mac, iface_id, host, pa, type, rule, forwarding, vlans, use_vm_mac, nat_pa, context, allow",
 		},
 	},
 	{
 		name:  "object is null",
 		edits: []string{"          - {vm: db1, ca: 10.0.2.11, mac: 02b000000211, host: h2, pa: 10.98.0.2}", "          -"},
 		want: []string{
-			"p.yaml:26:12: routing_domains[0].subnets[1].records[0]: is null: want a lookup record, a mapping with the keys vm, ca, mac, iface_id, host, pa",
+			"p.yaml:26:12: routing_domains[0].subnets[1].records[0]: is null: want a lookup record, a mapping with the keys vm, ca, mac, iface_id, host, pa, type, rule, forwarding, vlans, use_vm_mac, nat_pa, context, allow",
 		},
 	},
 	{
@@ -273,7 +273,7 @@ var formCases = []badCase{
 		name:  "value is null",
 		edits: []string{"ca: 10.0.2.11", "ca: "},
 		want: []string{
-			"p.yaml:26:27: routing_domains[0].subnets[1].records[0].ca: is null: want a customer address such as 10.0.1.11",
+			"p.yaml:26:27: routing_domains[0].subnets[1].records[0].ca: is null: want a customer address such as 10.0.1.11, or leave the key out",
 		},
 	},
 	{

@@ -60,7 +60,7 @@ func (w *writer) host(h tenant.Host) {
 	w.line("  - name: %s", quote(h.Name))
 	pas := make([]string, len(h.ProviderAddresses))
 	for i, pa := range h.ProviderAddresses {
-		pas[i] = pa.PA.String()
+		pas[i] = providerAddress(pa)
 	}
 	w.line("    provider_addresses: [%s]", strings.Join(pas, ", "))
 	if h.OVSDB != "" {
@@ -69,6 +69,34 @@ func (w *writer) host(h tenant.Host) {
 	if h.OpenFlow != "" {
 		w.line("    openflow: %s", quote(h.OpenFlow))
 	}
+	if h.MTU != tenant.DefaultMTU {
+		w.line("    mtu: %d", h.MTU)
+	}
+	if len(h.Routes) > 0 {
+		w.line("    routes:")
+	}
+	for _, r := range h.Routes {
+		w.line("      - {prefix: %s, next_hop: %s, metric: %d}", r.Prefix, address(r.NextHop), r.Metric)
+	}
+}
+
+// providerAddress returns the address alone where there is nothing else.
+func providerAddress(a tenant.ProviderAddress) string {
+	b := []byte("{pa: " + address(a.PA))
+	bare := len(b)
+	if a.Weight > 1 {
+		b = fmt.Appendf(b, ", weight: %d", a.Weight)
+	}
+	if a.Uplink != "" {
+		b = append(b, ", uplink: "+quote(a.Uplink)...)
+	}
+	if a.VLAN != 0 {
+		b = fmt.Appendf(b, ", vlan: %d", a.VLAN)
+	}
+	if len(b) == bare {
+		return address(a.PA)
+	}
+	return string(append(b, '}'))
 }
 
 func (w *writer) domain(p *tenant.Policy, d tenant.RoutingDomain) {
@@ -89,8 +117,19 @@ func (w *writer) domain(p *tenant.Policy, d tenant.RoutingDomain) {
 		w.line("    routes:")
 	}
 	for r := range p.RoutesOf(d.RDID) {
-		w.line("      - {prefix: %s, next_hop: %s, metric: %d}", r.Prefix, r.NextHop, r.Metric)
+		w.route(r)
 	}
+}
+
+func (w *writer) route(r tenant.CustomerRoute) {
+	how := "black_hole: true"
+	if !r.BlackHole {
+		how = "next_hop: " + address(r.NextHop)
+	}
+	if r.VSID != 0 {
+		how += ", vsid: " + r.VSID.String()
+	}
+	w.line("      - {prefix: %s, %s, metric: %d}", r.Prefix, how, r.Metric)
 }
 
 func (w *writer) subnet(p *tenant.Policy, s tenant.VirtualSubnet) {
@@ -102,6 +141,7 @@ func (w *writer) subnet(p *tenant.Policy, s tenant.VirtualSubnet) {
 	if !slices.Equal(s.Gateways, tenant.DefaultGateways(s.Prefixes)) {
 		w.line("        gateways: [%s]", join(s.Gateways))
 	}
+	w.services(s)
 	if any1(p.RecordObjectsOf(s.VSID)) {
 		w.line("        records:")
 	}
@@ -109,8 +149,10 @@ func (w *writer) subnet(p *tenant.Policy, s tenant.VirtualSubnet) {
 		b := w.buf.AvailableBuffer()
 		b = append(b, "          - {vm: "...)
 		b = append(b, quote(r.VM)...)
-		b = append(b, ", ca: "...)
-		b = r.CA.Addr().AppendTo(b)
+		if r.CA.IsValid() {
+			b = append(b, ", ca: "...)
+			b = append(b, address(r.CA)...)
+		}
 		b = append(b, ", mac: "...)
 		b = append(b, r.MAC.String()...)
 		if r.IfaceID != "" {
@@ -123,7 +165,10 @@ func (w *writer) subnet(p *tenant.Policy, s tenant.VirtualSubnet) {
 		}
 		if r.PA.IsValid() {
 			b = append(b, ", pa: "...)
-			b = r.PA.Addr().AppendTo(b)
+			b = append(b, address(r.PA)...)
+		}
+		if r.Options != nil {
+			b = appendOptions(b, r.Options)
 		}
 		w.buf.Write(append(b, "}\n"...))
 	}
@@ -132,9 +177,18 @@ func (w *writer) subnet(p *tenant.Policy, s tenant.VirtualSubnet) {
 func join[T fmt.Stringer](all []T) string {
 	s := make([]string, len(all))
 	for i := range all {
-		s[i] = all[i].String()
+		s[i] = address(all[i])
 	}
 	return strings.Join(s, ", ")
+}
+
+// address returns an address so that it may be followed by a comma or a brace:
+// a colon before one begins a value in YAML.
+func address(a fmt.Stringer) string {
+	if s := a.String(); !strings.HasSuffix(s, ":") {
+		return s
+	}
+	return strconv.Quote(a.String())
 }
 
 var plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)

@@ -551,7 +551,7 @@ var meaningCases = []badCase{
 		name:  "route next hop missing",
 		edits: []string{"next_hop: 10.0.1.12, ", ""},
 		want: []string{
-			"p.yaml:28:9: routing_domains[0].routes[0].next_hop: is missing: want the CA of the VM that routes the traffic on",
+			"p.yaml:28:9: routing_domains[0].routes[0].next_hop: is missing: want the CA of the VM that routes the traffic on, or black_hole",
 		},
 	},
 	{
@@ -597,10 +597,10 @@ var meaningCases = []badCase{
 		},
 	},
 	{
-		name:  "route with two next hops",
-		edits: []string{"metric: 10}\n", "metric: 10}\n      - {prefix: 0.0.0.0/0, next_hop: 10.0.1.11, metric: 10}\n"},
+		name:  "route with two next hops and a black hole",
+		edits: []string{"metric: 10}\n", "metric: 10}\n      - {prefix: 0.0.0.0/0, next_hop: 10.0.1.11, metric: 10}\n      - {prefix: 0.0.0.0/0, black_hole: true, metric: 10}\n"},
 		want: []string{
-			"p.yaml:29:9: routing_domains[0].routes[1]: route to 0.0.0.0/0 with metric 10 goes by 10.0.1.12 already, and several next hops of one metric (ECMP) are not supported yet: want another metric (see p.yaml:28:9)",
+			"p.yaml:30:9: routing_domains[0].routes[2]: route to 0.0.0.0/0 with metric 10 is a black hole and has a next hop too: want one of the two, or another metric (see p.yaml:29:9)",
 		},
 	},
 	{

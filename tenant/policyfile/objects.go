@@ -23,6 +23,19 @@ var (
 		{"provider_addresses", tenant.FieldProviderAddresses, false},
 		{"ovsdb", tenant.FieldOVSDB, true},
 		{"openflow", tenant.FieldOpenFlow, true},
+		{"mtu", tenant.FieldMTU, true},
+		{"routes", tenant.FieldRoutes, true},
+	}
+	providerAddressFields = []field{
+		{"pa", tenant.FieldPA, false},
+		{"weight", tenant.FieldWeight, true},
+		{"uplink", tenant.FieldUplink, true},
+		{"vlan", tenant.FieldVLAN, true},
+	}
+	providerRouteFields = []field{
+		{"prefix", tenant.FieldPrefix, false},
+		{"next_hop", tenant.FieldNextHop, false},
+		{"metric", tenant.FieldMetric, true},
 	}
 	domainFields = []field{
 		{"rdid", tenant.FieldRDID, false},
@@ -36,25 +49,52 @@ var (
 		{"name", tenant.FieldName, true},
 		{"prefixes", tenant.FieldPrefixes, false},
 		{"gateways", tenant.FieldGateways, true},
+		{"multicast", tenant.FieldMulticast, true},
+		{"dhcp", tenant.FieldDHCP, true},
+		{"dns", tenant.FieldDNS, true},
+		{"domain", tenant.FieldDomain, true},
+		{"lease", tenant.FieldLease, true},
+		{"mtu", tenant.FieldMTU, true},
 		{"records", tenant.FieldRecords, true},
+	}
+	multicastFields = []field{
+		{"mode", tenant.FieldMode, false},
+		{"group", tenant.FieldGroup, true},
+		{"groups", tenant.FieldGroups, true},
+		{"rate", tenant.FieldRate, true},
+		{"snooping", tenant.FieldSnooping, true},
+	}
+	groupFields = []field{
+		{"ca", tenant.FieldCA, false},
+		{"pa", tenant.FieldPA, false},
 	}
 	recordFields = []field{
 		{"vm", tenant.FieldVM, false},
-		{"ca", tenant.FieldCA, false},
+		{"ca", tenant.FieldCA, true}, // of the types that have one
 		{"mac", tenant.FieldMAC, false},
 		{"iface_id", tenant.FieldIfaceID, true},
 		{"host", tenant.FieldHost, true},
 		{"pa", tenant.FieldPA, true},
+		{"type", tenant.FieldType, true},
+		{"rule", tenant.FieldRule, true},
+		{"forwarding", tenant.FieldForwarding, true},
+		{"vlans", tenant.FieldVLANs, true},
+		{"use_vm_mac", tenant.FieldUseVMMAC, true},
+		{"nat_pa", tenant.FieldNatPA, true},
+		{"context", tenant.FieldContext, true},
+		{"allow", tenant.FieldAllow, true},
 	}
 	routeFields = []field{
 		{"prefix", tenant.FieldPrefix, false},
-		{"next_hop", tenant.FieldNextHop, false},
+		{"next_hop", tenant.FieldNextHop, true}, // of all but black holes
+		{"black_hole", tenant.FieldBlackHole, true},
 		{"metric", tenant.FieldMetric, true},
+		{"vsid", tenant.FieldVSID, true},
 	}
 )
 
 // maxFields is the largest number of keys that an object has.
-const maxFields = 6
+const maxFields = 14
 
 // What a value must be, for messages.
 const (
@@ -65,6 +105,10 @@ const (
 	wantPrefix   = "a prefix such as 10.0.1.0/24"
 	wantEndpoint = "unix:PATH, tcp:IP:PORT or ssl:IP:PORT"
 	wantName     = "a name"
+	wantMTU      = "a number of octets, such as 1500"
+	wantNumber   = "a number from 0 to 4294967295"
+	wantVLAN     = "a number from 1 to 4094"
+	wantGroup    = "a multicast address such as 239.1.2.3"
 )
 
 func (r *reader) policy(n *yaml.Node) (spec tenant.Spec) {
@@ -100,14 +144,17 @@ func (r *reader) host(n *yaml.Node, h *tenant.HostSpec) {
 		case tenant.FieldName:
 			return r.text(v, wantName, &h.Name)
 		case tenant.FieldProviderAddresses:
-			return r.list(v, "a list of provider addresses, such as [10.99.0.1]", func(n int) { h.ProviderAddresses = make([]tenant.PA, n) },
-				func(i int, item *yaml.Node) bool {
-					return value(r, item, wantPA, tenant.ParsePA, &h.ProviderAddresses[i])
-				})
+			return r.list(v, "a list of provider addresses, such as [10.99.0.1]", func(n int) { h.ProviderAddresses = make([]tenant.ProviderAddress, n) },
+				func(i int, item *yaml.Node) bool { return r.providerAddress(item, &h.ProviderAddresses[i]) })
 		case tenant.FieldOVSDB:
 			return r.text(v, wantEndpoint, &h.OVSDB)
-		default:
+		case tenant.FieldOpenFlow:
 			return r.text(v, wantEndpoint, &h.OpenFlow)
+		case tenant.FieldMTU:
+			return positive(r, v, wantMTU, &h.MTU)
+		default:
+			return r.list(v, "a list of provider routes", func(n int) { h.Routes = make([]tenant.ProviderRoute, n) },
+				func(i int, item *yaml.Node) bool { return r.providerRoute(item, &h.Routes[i]) })
 		}
 	})
 }
@@ -154,6 +201,8 @@ func (r *reader) subnet(n *yaml.Node, s *tenant.SubnetSpec) {
 				func(i int, item *yaml.Node) bool {
 					return value(r, item, wantCA, tenant.ParseCA, &s.Gateways[i])
 				})
+		case tenant.FieldMulticast, tenant.FieldDHCP, tenant.FieldDNS, tenant.FieldDomain, tenant.FieldLease, tenant.FieldMTU:
+			return r.service(f, v, s)
 		default:
 			return r.list(v, "a list of lookup records", func(n int) { s.Records = make([]tenant.RecordSpec, n) },
 				func(i int, item *yaml.Node) bool { r.record(item, &s.Records[i]); return true })
@@ -179,15 +228,20 @@ func (r *reader) record(n *yaml.Node, rec *tenant.RecordSpec) {
 		case tenant.FieldVM:
 			return r.text(v, "the VM's name", &rec.VM)
 		case tenant.FieldCA:
-			return value(r, v, wantCA, tenant.ParseCA, &rec.CA)
+			return value(r, v, wantCA, tenant.ParseRecordCA, &rec.CA)
 		case tenant.FieldMAC:
 			return value(r, v, wantMAC, tenant.ParseMAC, &rec.MAC)
 		case tenant.FieldIfaceID:
 			return r.text(v, "the iface-id of the VM's port", &rec.IfaceID)
 		case tenant.FieldHost:
 			return r.text(v, "a host's name", &rec.Host)
-		default:
+		case tenant.FieldPA:
 			return value(r, v, wantPA, tenant.ParsePA, &rec.PA)
+		default:
+			if rec.Options == nil {
+				rec.Options = new(tenant.RecordOptions)
+			}
+			return r.option(f, v, rec.Options)
 		}
 	})
 }
@@ -200,8 +254,12 @@ func (r *reader) route(n *yaml.Node, route *tenant.RouteSpec) {
 			return value(r, v, wantPrefix, tenant.ParseCAPrefix, &route.Prefix)
 		case tenant.FieldNextHop:
 			return r.nextHop(v, &route.NextHop)
+		case tenant.FieldBlackHole:
+			return r.boolean(v, &route.BlackHole)
+		case tenant.FieldMetric:
+			return r.number(v, wantNumber, math.MaxUint32, &route.Metric)
 		default:
-			return r.number(v, "a number from 0 to 4294967295", math.MaxUint32, &route.Metric)
+			return r.vsid(v, &route.VSID)
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ func TestLoad(t *testing.T) {
 		Source: tenant.Position{File: "testdata/policy.yaml", Line: 26, Column: 13}}
 	want.RDID, _ = tenant.ParseRDID("11111111-2222-3333-4444-000000005001")
 	want.CA, _ = tenant.ParseCA("10.0.2.11")
-	if !ok || r != want {
+	if !ok || !reflect.DeepEqual(r, want) {
 		t.Errorf("record db1 is\n%+v, want\n%+v", r, want)
 	}
 	if r, _ := p.RecordByIfaceID("blue-web2"); r.Host != "h2" {

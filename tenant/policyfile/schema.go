@@ -37,6 +37,8 @@ type schema struct {
 	Description          string             `json:"description,omitempty"`
 	Type                 string             `json:"type,omitempty"`
 	Const                any                `json:"const,omitempty"`
+	Enum                 []string           `json:"enum,omitempty"`
+	AnyOf                []*schema          `json:"anyOf,omitempty"`
 	Default              any                `json:"default,omitempty"`
 	Examples             []any              `json:"examples,omitempty"`
 	Pattern              string             `json:"pattern,omitempty"`
@@ -87,13 +89,24 @@ type schemaBuilder struct{ defs map[string]*schema }
 func (b *schemaBuilder) object(t reflect.Type) *schema {
 	closed := false
 	s := &schema{Type: "object", Description: objectNotes[t], AdditionalProperties: &closed}
+	b.fields(s, t, t)
+	s.AnyOf = alternatives[t]
+	return s
+}
+
+// fields adds the fields of t, which is the struct of the note or stands in it.
+func (b *schemaBuilder) fields(s *schema, t, notes reflect.Type) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		key := f.Tag.Get("yaml")
-		if key == "-" {
+		switch key {
+		case "-":
+			continue
+		case ",inline":
+			b.fields(s, f.Type.Elem(), notes)
 			continue
 		}
-		note, ok := schemaNotes[t][key]
+		note, ok := schemaNotes[notes][key]
 		if !ok {
 			panic(fmt.Sprintf("%s.%s: a key of the policy file without a note for the schema", t.Name(), f.Name))
 		}
@@ -102,7 +115,6 @@ func (b *schemaBuilder) object(t reflect.Type) *schema {
 			s.Required = append(s.Required, key)
 		}
 	}
-	return s
 }
 
 func (b *schemaBuilder) field(t reflect.Type, n note) *schema {
@@ -113,7 +125,16 @@ func (b *schemaBuilder) field(t reflect.Type, n note) *schema {
 }
 
 func (b *schemaBuilder) value(t reflect.Type, n note) *schema {
+	if n.group {
+		return &schema{Type: "string", Pattern: groupPattern, Examples: []any{"239.1.2.3"}}
+	}
 	switch t {
+	case reflect.TypeFor[tenant.RecordType]():
+		return &schema{Enum: words(tenant.RecordType.String, tenant.Static, tenant.Dynamic, tenant.L2Only, tenant.Wildcard)}
+	case reflect.TypeFor[tenant.Rule]():
+		return &schema{Enum: words(tenant.Rule.String, tenant.Encap, tenant.Nat)}
+	case reflect.TypeFor[tenant.MulticastMode]():
+		return &schema{Enum: words(tenant.MulticastMode.String, tenant.MulticastOff, tenant.MulticastUnicast, tenant.MulticastGroup)}
 	case reflect.TypeFor[tenant.MAC]():
 		return &schema{Type: "string", Pattern: macPattern, Not: &schema{Pattern: "^(00[-:]?){5}00$"}, Examples: []any{"02:00:00:00:00:05"}}
 	case reflect.TypeFor[tenant.RDID]():
@@ -122,7 +143,7 @@ func (b *schemaBuilder) value(t reflect.Type, n note) *schema {
 		return &schema{Type: "string", Pattern: "^" + ipv4 + "$", Not: &schema{Pattern: notUnicast}, Examples: []any{"10.0.1.11"}}
 	case reflect.TypeFor[tenant.PA]():
 		return &schema{Type: "string", Pattern: "^" + ipv4 + "$", Not: &schema{Pattern: notUnicast}, Examples: []any{"10.99.0.1"}}
-	case reflect.TypeFor[tenant.CAPrefix]():
+	case reflect.TypeFor[tenant.CAPrefix](), reflect.TypeFor[tenant.PAPrefix]():
 		return &schema{Type: "string", Pattern: "^" + ipv4 + "/" + n.length + "$", Examples: []any{"10.0.1.0/24"}}
 	}
 	switch t.Kind() {
@@ -131,7 +152,11 @@ func (b *schemaBuilder) value(t reflect.Type, n note) *schema {
 			return &schema{Type: "string", Pattern: n.pattern}
 		}
 		return &schema{Type: "string", Pattern: namePattern, MinLength: new(1), MaxLength: &n.most}
-	case reflect.Int, reflect.Uint32:
+	case reflect.Bool:
+		return &schema{Type: "boolean"}
+	case reflect.Struct:
+		return b.element(t, n)
+	case reflect.Int, reflect.Uint16, reflect.Uint32:
 		if n.constant != nil {
 			return &schema{Type: "integer", Const: n.constant}
 		}
@@ -141,7 +166,7 @@ func (b *schemaBuilder) value(t reflect.Type, n note) *schema {
 		if n.atLeastOne {
 			s.MinItems = new(1)
 		}
-		s.UniqueItems = t.Elem().Kind() != reflect.Struct || t.Elem().NumField() == 1
+		s.UniqueItems = t.Elem().Kind() != reflect.Struct || t.Elem().NumField() == 1 || t.Elem() == reflect.TypeFor[tenant.ProviderAddress]()
 		return s
 	}
 	panic(fmt.Sprintf("%s: a type without a schema", t))
@@ -156,5 +181,17 @@ func (b *schemaBuilder) element(t reflect.Type, n note) *schema {
 	if b.defs[name] == nil {
 		b.defs[name] = b.object(t)
 	}
-	return &schema{Ref: "#/$defs/" + name}
+	ref := &schema{Ref: "#/$defs/" + name}
+	if t == reflect.TypeFor[tenant.ProviderAddress]() { // an address alone stands for itself
+		return &schema{AnyOf: []*schema{b.value(reflect.TypeFor[tenant.PA](), n), ref}}
+	}
+	return ref
+}
+
+func words[T any](word func(T) string, all ...T) []string {
+	out := make([]string, len(all))
+	for i, v := range all {
+		out[i] = word(v)
+	}
+	return out
 }

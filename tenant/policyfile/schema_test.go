@@ -44,11 +44,21 @@ func TestFields(t *testing.T) {
 		reflect.TypeFor[tenant.SubnetSpec]():        subnetFields,
 		reflect.TypeFor[tenant.RecordSpec]():        recordFields,
 		reflect.TypeFor[tenant.RouteSpec]():         routeFields,
+		reflect.TypeFor[tenant.ProviderAddress]():   providerAddressFields,
+		reflect.TypeFor[tenant.ProviderRoute]():     providerRouteFields,
+		reflect.TypeFor[tenant.Multicast]():         multicastFields,
+		reflect.TypeFor[tenant.GroupMapping]():      groupFields,
 	}
 	for typ, fields := range fields {
 		var want []string
-		for i := range typ.NumField() {
-			if key := typ.Field(i).Tag.Get("yaml"); key != "-" {
+		for _, f := range reflect.VisibleFields(typ) {
+			switch key := f.Tag.Get("yaml"); key {
+			case "-":
+			case ",inline":
+				for _, f := range reflect.VisibleFields(f.Type.Elem()) {
+					want = append(want, f.Tag.Get("yaml"))
+				}
+			default:
 				want = append(want, key)
 			}
 		}

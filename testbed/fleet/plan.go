@@ -242,7 +242,7 @@ func subnetPrefix(subnet int) netip.Prefix {
 func (l *Layout) Spec() tenant.Spec {
 	s := tenant.Spec{Version: 1}
 	for h := range l.plan.Hosts {
-		s.Hosts = append(s.Hosts, tenant.HostSpec{Name: HostName(h), ProviderAddresses: []tenant.PA{tenant.PAFrom(HostPA(h))}})
+		s.Hosts = append(s.Hosts, tenant.HostSpec{Name: HostName(h), ProviderAddresses: []tenant.ProviderAddress{{PA: tenant.PAFrom(HostPA(h))}}})
 	}
 	for d := range l.plan.Domains {
 		dom := tenant.RoutingDomainSpec{RDID: RDID(d), Name: DomainName(d)}

@@ -68,11 +68,9 @@ func mutate(t *rapid.T, p *tenant.Policy, o tenant.Object) tenant.Object {
 }
 
 func mutateHost(t *rapid.T, p *tenant.Policy, o tenant.HostObject) tenant.Object {
-	pas := []tenant.PA{{}, tenant.PAFrom(netip.MustParseAddr("10.97.0.1")), tenant.PAFrom(netip.MustParseAddr("fd00::1"))}
+	pas := []tenant.ProviderAddress{{}, {PA: tenant.PAFrom(netip.MustParseAddr("10.97.0.1"))}, {PA: tenant.PAFrom(netip.MustParseAddr("fd00::1"))}}
 	for h := range p.Hosts() {
-		for _, pa := range h.ProviderAddresses {
-			pas = append(pas, pa.PA)
-		}
+		pas = append(pas, h.ProviderAddresses...)
 	}
 	switch rapid.IntRange(0, 4).Draw(t, "field") {
 	case 0:

@@ -31,7 +31,7 @@ func Spec(t *rapid.T) tenant.Spec {
 	for i := range rapid.IntRange(0, 4).Draw(t, "hosts") {
 		h := tenant.HostSpec{Name: name(t, fmt.Sprint("h", i), tenant.MaxHostName)}
 		for j := range rapid.IntRange(1, 2).Draw(t, "PAs") {
-			h.ProviderAddresses = append(h.ProviderAddresses, tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, byte(i), byte(j + 1)})))
+			h.ProviderAddresses = append(h.ProviderAddresses, tenant.ProviderAddress{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, byte(i), byte(j + 1)}))})
 		}
 		endpoint := rapid.SampledFrom([]string{"", "unix:/run/a b/db.sock", "tcp:10.0.0.1:6640", "ssl:[fd00::1]:6640"})
 		h.OVSDB, h.OpenFlow = endpoint.Draw(t, "ovsdb"), endpoint.Draw(t, "openflow")
@@ -84,7 +84,7 @@ func subnet(t *rapid.T, hosts []tenant.HostSpec, i, j int) tenant.SubnetSpec {
 				r.Host = h.Name
 			}
 			if rapid.Bool().Draw(t, "by PA") {
-				r.PA = h.ProviderAddresses[rapid.IntRange(0, len(h.ProviderAddresses)-1).Draw(t, "PA")]
+				r.PA = h.ProviderAddresses[rapid.IntRange(0, len(h.ProviderAddresses)-1).Draw(t, "PA")].PA
 			}
 		}
 		s.Records = append(s.Records, r)
