@@ -104,7 +104,7 @@ func (b *batch) add(ctx context.Context, m Mod) error {
 	if b.bundled {
 		b.buf, err = appendBundleAdd(b.buf, b.xid, b.bundle, &m)
 	} else {
-		b.buf, err = appendFlowMod(b.buf, b.xid, &m)
+		b.buf, err = appendMod(b.buf, b.xid, &m)
 	}
 	if err != nil {
 		b.refuse(b.n, err)

@@ -99,12 +99,16 @@ func requestName(h header, body []byte) string {
 		return "set-config"
 	case typeFlowMod:
 		return "flow-mod"
+	case typeGroupMod:
+		return "group-mod"
+	case typeMeterMod:
+		return "meter-mod"
 	case typePacketOut:
 		return "packet-out"
 	case typeSetAsync:
 		return "set-async"
 	case typeMultipartRequest:
-		return "flow-stats request"
+		return "request for statistics"
 	case typeBarrierRequest:
 		return "barrier"
 	case typeRoleRequest:

@@ -38,10 +38,13 @@ func (o Op) String() string {
 	return fmt.Sprintf("Op(%d)", uint8(o))
 }
 
-// Mod is one change of a switch's tables.
+// Mod is one change of a switch's tables. Groups are added, which replaces, or
+// deleted; a meter that is there is modified, and meters cannot be in bundles:
+// they are changed by [Session.Load]. The cookie's mask and the raw match are for
+// flows.
 type Mod struct {
 	Op   Op
-	Flow Encoded // of DeleteStrict only the entry and the cookie count
+	Flow Encoded // or a group or a meter; of DeleteStrict only the entry and the cookie count
 
 	// CookieMask restricts ModifyStrict and DeleteStrict to a flow whose cookie
 	// equals Flow's under it; 0 takes any. It protects the flow of another
@@ -94,13 +97,16 @@ var (
 // headers have the same xid, as the extension demands.
 func appendBundleAdd(b []byte, xid, bundle uint32, m *Mod) ([]byte, error) {
 	start := len(b)
+	if m.Flow.Kind() == KindMeter {
+		return b, errBundledMeter
+	}
 	b = append(b, version13, typeExperimenter, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, xid)
 	b = binary.BigEndian.AppendUint32(b, experimenterONF)
 	b = binary.BigEndian.AppendUint32(b, onfBundleAdd)
 	b = binary.BigEndian.AppendUint32(b, bundle)
 	b = append(b, 0, 0, 0, bundleAtomic|bundleOrdered)
-	b, err := appendFlowMod(b, xid, m)
+	b, err := appendMod(b, xid, m)
 	if err != nil {
 		return b[:start], err
 	}
@@ -121,6 +127,19 @@ func appendBundleControl(b []byte, xid, bundle uint32, kind uint16) []byte {
 	b = binary.BigEndian.AppendUint32(b, bundle)
 	b = binary.BigEndian.AppendUint16(b, kind)
 	return append(b, 0, bundleAtomic|bundleOrdered)
+}
+
+var errBundledMeter = errors.New("a meter in a bundle, which Open vSwitch does not take")
+
+// appendMod appends the message that makes a change.
+func appendMod(b []byte, xid uint32, m *Mod) ([]byte, error) {
+	switch m.Flow.Kind() {
+	case KindGroup:
+		return appendGroupMod(b, xid, m)
+	case KindMeter:
+		return appendMeterMod(b, xid, m)
+	}
+	return appendFlowMod(b, xid, m)
 }
 
 // appendFlowMod appends a flow-mod (OpenFlow 1.3.5 section 7.3.4.1) without

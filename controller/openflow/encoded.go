@@ -10,7 +10,8 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 )
 
-// Encoded is one flow in the octets that a flow-mod carries for it, without
+// Encoded is one entry of what a switch holds, a flow or, by [EncodeGroup] and
+// [EncodeMeter], a group or a meter. A flow is in the octets that a flow-mod carries for it, without
 // those that are the same in every flow-mod. It is canonical: two flows are
 // equal if and only if their Encoded are. The zero Encoded is no flow.
 //
@@ -39,6 +40,7 @@ const (
 var (
 	errEncoded    = errors.New("no flow, or not one that Encode made")
 	errTwice      = errors.New("a match has a field twice")
+	errTable255   = errors.New("there is no table 255")
 	errGotoNumber = errors.New("there is no table 255 to go to")
 )
 
@@ -71,6 +73,9 @@ func textOf(f *flow.Flow) string {
 // appendEncoded appends what Encode returns. On an error it returns b as it was.
 func appendEncoded(b []byte, f *flow.Flow) ([]byte, error) {
 	start := len(b)
+	if f.Table == anyTable {
+		return b, errTable255
+	}
 	b = append(b, f.Table)
 	b = binary.BigEndian.AppendUint16(b, ^f.Priority)
 	b = append(b, 0, 0)
@@ -150,7 +155,7 @@ func uint64At(s Encoded) uint64 {
 // gives an error or some flow.
 func (e Encoded) Decode() (flow.Flow, error) {
 	p, ok := e.parts()
-	if !ok {
+	if !ok || e.Kind() != KindFlow {
 		return flow.Flow{}, fmt.Errorf("openflow: decoding %d octets: %w", len(e), errEncoded)
 	}
 	d := newDecoder()
@@ -178,6 +183,18 @@ func (e Encoded) Decode() (flow.Flow, error) {
 
 // Text returns the flow in the syntax of ovs-ofctl, for messages.
 func (e Encoded) Text() string {
+	switch e.Kind() {
+	case KindGroup:
+		if g, err := e.Group(); err == nil {
+			return g.Text()
+		}
+		return fmt.Sprintf("group_id=%d, which is not of ours", e.Number())
+	case KindMeter:
+		if m, err := e.Meter(); err == nil {
+			return m.Text()
+		}
+		return fmt.Sprintf("meter=%d, which is not of ours", e.Number())
+	}
 	f, err := e.Decode()
 	if err != nil {
 		return fmt.Sprintf("malformed flow %x", string(e))

@@ -141,7 +141,7 @@ func genAny(t *rapid.T) change {
 			matched = append(matched, every[i])
 		}
 	}
-	f := flow.Flow{Table: rapid.Uint8().Draw(t, "table"), Priority: rapid.Uint16().Draw(t, "priority"), Cookie: rapid.Uint64().Draw(t, "cookie")}
+	f := flow.Flow{Table: rapid.Uint8Range(0, 254).Draw(t, "table"), Priority: rapid.Uint16().Draw(t, "priority"), Cookie: rapid.Uint64().Draw(t, "cookie")}
 	for _, field := range rapid.SliceOfNDistinct(rapid.SampledFrom(matched), 0, 10, rapid.ID[flow.Field]).Draw(t, "fields") {
 		n := field.Info().Bits
 		mask := flow.Ones(n)

@@ -112,9 +112,10 @@ func (s *Session) ClaimMaster(ctx context.Context, generation uint64) error {
 // most 64 KiB each.
 const parts = 8
 
-// flowReading receives the messages of one flow-stats reply.
+// flowReading receives the messages of one multipart reply.
 type flowReading struct {
 	s         *Session
+	kind      uint16 // of multipart
 	parts     chan answer
 	last      chan struct{} // closed behind the last part
 	abandoned chan struct{} // closed when nobody reads any more
@@ -127,14 +128,14 @@ func (r *flowReading) message(h header, body []byte) {
 	case typeError:
 		a.err = readError(h, body)
 	case typeMultipartReply:
-		if len(body) < 8 || binary.BigEndian.Uint16(body) != multipartFlow {
+		if len(body) < 8 || binary.BigEndian.Uint16(body) != r.kind {
 			a.err = fmt.Errorf("a multipart reply of another type")
 			break
 		}
 		more = binary.BigEndian.Uint16(body[2:])&multipartReplyMore != 0
 		a.body = body[8:]
 	default:
-		a.err = fmt.Errorf("a message of type %d where flow statistics were due", h.kind)
+		a.err = fmt.Errorf("a message of type %d where a multipart reply was due", h.kind)
 	}
 	select {
 	case r.parts <- a:
@@ -180,34 +181,50 @@ func (s *Session) ReadEncoded(ctx context.Context, table uint8, cookie, mask uin
 
 // readFlows calls each for the flows in each message of a flow-stats reply.
 func (s *Session) readFlows(ctx context.Context, table uint8, cookie, mask uint64, each func(body []byte) error) error {
-	r := &flowReading{s: s, parts: make(chan answer, parts), last: make(chan struct{}), abandoned: make(chan struct{})}
+	err := s.readParts(ctx, multipartFlow, func(xid uint32) ([]byte, error) { return encodeFlowRequest(xid, table, cookie, mask) }, func(body []byte) error {
+		if err := each(body); err != nil {
+			return ofCaller{err}
+		}
+		return nil
+	})
+	if c, ok := err.(ofCaller); ok {
+		return c.error
+	}
+	if err != nil {
+		return fmt.Errorf("openflow: reading flows: %w", err)
+	}
+	return nil
+}
+
+// ofCaller is an error that a callback returned.
+type ofCaller struct{ error }
+
+// readParts calls each for each message of a multipart reply.
+func (s *Session) readParts(ctx context.Context, kind uint16, request func(xid uint32) ([]byte, error), each func(body []byte) error) error {
+	r := &flowReading{s: s, kind: kind, parts: make(chan answer, parts), last: make(chan struct{}), abandoned: make(chan struct{})}
 	defer close(r.abandoned)
 	s.mu.Lock()
 	xid := s.nextXIDLocked(1)
 	s.pending[xid] = r
 	s.mu.Unlock()
-	b, err := encodeFlowRequest(xid, table, cookie, mask)
+	b, err := request(xid)
 	if err == nil {
 		err = s.send(ctx, kindFlowRequest, b)
 	}
 	if err != nil {
 		s.forget(xid)
-		return fmt.Errorf("openflow: reading flows: %w", err)
+		return err
 	}
 	for {
 		a, more, err := r.next(ctx)
 		if err == nil && more {
 			if err = a.err; err == nil {
-				if err = each(a.body); err == nil {
-					continue
-				}
-				return err
+				err = each(a.body)
 			}
 		}
-		if err != nil {
-			return fmt.Errorf("openflow: reading flows: %w", err)
+		if err != nil || !more {
+			return err
 		}
-		return nil
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 	typePortStatus       = 12
 	typePacketOut        = 13
 	typeFlowMod          = 14
+	typeGroupMod         = 15
 	typeMultipartRequest = 18
 	typeMultipartReply   = 19
 	typeBarrierRequest   = 20
@@ -28,9 +29,12 @@ const (
 	typeRoleRequest      = 24
 	typeRoleReply        = 25
 	typeSetAsync         = 28
+	typeMeterMod         = 29
 
-	multipartFlow      = 1
-	multipartReplyMore = 1
+	multipartFlow        = 1
+	multipartGroupDesc   = 7
+	multipartMeterConfig = 10
+	multipartReplyMore   = 1
 
 	// 7.3.4.1: flow-mod.
 	commandAdd          = 0
@@ -41,6 +45,23 @@ const (
 	anyPort             = 0xffffffff
 	anyGroup            = 0xffffffff
 	anyTable            = 0xff
+
+	// 7.3.4.2: group-mod. Open vSwitch offers the last command, which OpenFlow
+	// lacks, to all versions.
+	groupDelete      = 2
+	groupAddOrModify = 0x8000
+	groupModLen      = 16
+	bucketLen        = 16
+
+	// 7.3.4.5: meter-mod.
+	meterAdd    = 0
+	meterModify = 1
+	meterDelete = 2
+	meterModLen = 16
+	meterPktps  = 2
+	meterBurst  = 4
+	meterStats  = 8
+	meterDrop   = 1
 
 	matchOXM = 1
 

@@ -78,7 +78,7 @@ func (g *Group) Text() string {
 type Meter struct {
 	ID    uint32 // 1 to MaxMeter
 	Rate  uint32 // packets a second, at least 1
-	Burst uint32 // packets that may come at once
+	Burst uint32 // packets that may come at once, at least 1
 }
 
 // MaxMeter is the greatest number of a meter (OFPM13_MAX).
