@@ -112,7 +112,9 @@ func TestGroupsRoundTrip(t *testing.T) {
 		if left := readAll(t, s); len(left) != 0 {
 			rt.Fatalf("%d flows outlived their groups", len(left))
 		}
-		if slices.ContainsFunc(want, func(e Encoded) bool { return strings.Contains(e.Text(), "controller()") || strings.Contains(e.Text(), "check_pkt_larger") || tooWide(e) }) {
+		if slices.ContainsFunc(want, func(e Encoded) bool {
+			return strings.Contains(e.Text(), "controller()") || strings.Contains(e.Text(), "check_pkt_larger") || tooWide(e)
+		}) {
 			return // what ovs-ofctl cannot say
 		}
 		if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
