@@ -42,7 +42,7 @@ var mayImport = map[string][]string{
 	"controller/reconcile": {"flows", "controller/openflow", "controller/flowset"},
 	"controller/flowset":   {"flows/flow", "controller/openflow", "internal/persist"},
 	"controller/calc":      {"tenant", "flows", "controller/openflow", "controller/flowset", "internal/persist"},
-	"controller/store":     {"tenant"},
+	"controller/store":     {"tenant", "controller/store"},
 	"controller/ha":        {},
 	"controller/api":       {"tenant", "internal", "controller/store", "controller/admin", "controller/api"},
 	"controller/admin":     {"internal"},

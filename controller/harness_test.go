@@ -24,6 +24,7 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/admin"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/store/etcdtest"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovstest"
 )
@@ -32,6 +33,7 @@ import (
 const childVariable = "CONTROLLER_UNDER_TEST"
 
 func TestMain(m *testing.M) {
+	etcdtest.Main()
 	if file := os.Getenv(childVariable); file != "" {
 		os.Exit(child(file))
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/ha"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
@@ -46,6 +47,12 @@ func (c *Controller) openSource(ctx context.Context, run func(func(context.Conte
 	} else if cfg.TLS, err = clientTLS(s.Store.TLS); err != nil {
 		return nil, nothing, fmt.Errorf("settings: store.tls: %w", err)
 	}
+	if s.Store.Username != "" {
+		cfg.Username = s.Store.Username
+		if cfg.Password, err = readPassword(s.Store.Password); err != nil {
+			return nil, nothing, fmt.Errorf("settings: store.password-file: %w", err)
+		}
+	}
 	st, err := store.Open(ctx, cfg)
 	if err != nil {
 		return nil, nothing, err
@@ -84,6 +91,19 @@ func (c *Controller) openSource(ctx context.Context, run func(func(context.Conte
 	})
 	run(c.watchBoard)
 	return &storeSource{st}, end, nil
+}
+
+// readPassword reads a password that stands alone in a file.
+func readPassword(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	password := strings.TrimRight(string(text), "\r\n")
+	if password == "" || strings.ContainsAny(password, "\r\n") {
+		return "", fmt.Errorf("%s: want the password in one line, and nothing else", file)
+	}
+	return password, nil
 }
 
 // clientTLS reads a client's identity. The authority may stand alone.

@@ -16,6 +16,8 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/admin"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/api"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/api/client"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/store"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/store/etcdtest"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/policyfile"
 )
@@ -132,4 +134,66 @@ func TestPolicyFileIsTheOnlyWriter(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "policy is read from a file") {
 		t.Errorf("a change beside the file: %v", err)
 	}
+}
+
+// withExternalStore makes the network's policy live in an etcd outside, which
+// wants certificates and users.
+func (w *network) withExternalStore(server *etcdtest.Server, password string) {
+	w.t.Helper()
+	certificate, key := server.Authority.Sign("c1")
+	secret := filepath.Join(w.dir, "password")
+	if err := os.WriteFile(secret, []byte(password+"\n"), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	w.policy = ""
+	w.extra = fmt.Sprintf("lease: 2s\nstore:\n  endpoints: %s\n  tls: {ca: %s, certificate: %s, private-key: %s}\n  username: %s\n  password-file: %s\n",
+		server.URL, server.Authority.File(), certificate, key, etcdtest.Controller, secret)
+	w.writeSettings()
+}
+
+// The whole daemon on an etcd outside with TLS, certificates and users. While
+// that is down, changes are refused and the flows stay.
+func TestPolicyInAnExternalStore(t *testing.T) {
+	w := newNetwork(t, 2, "")
+	server := etcdtest.Start(t, etcdtest.Options{TLS: true, ClientCertificates: true, Users: true, Prefix: store.DefaultPrefix})
+	w.withExternalStore(server, etcdtest.Password(etcdtest.Controller))
+	w.spawn()
+
+	w.apply(w.policyText(threeVMs[:2]...))
+	w.await("the bridges are there", func(s *admin.Status) bool { return synced(s) && len(s.Hosts) == 2 })
+	w.attachFirst(2)
+	w.await("both VMs are installed", func(s *admin.Status) bool { return installedEverywhere(2)(s) && s.Store.Connected })
+	before := map[string][]string{}
+	for _, h := range w.names {
+		before[h] = w.flows(h)
+	}
+	server.Kill()
+	w.await("the status says why", func(s *admin.Status) bool {
+		return !s.Store.Connected && strings.Contains(s.Store.Error, "is etcd running?")
+	})
+	var p *api.Problem
+	_, err := w.client().Apply(t.Context(), []tenant.Change{tenant.Delete(tenant.RecordKey(5001, mustCA(t, "10.0.1.11")))}, client.ApplyOptions{})
+	if !errors.As(err, &p) || p.Type != api.TypeUnavailable {
+		t.Errorf("a change without etcd: %v", err)
+	}
+	for _, h := range w.names {
+		if !slices.Equal(w.flows(h), before[h]) {
+			t.Errorf("%s: the flows have changed", h)
+		}
+	}
+	server.Restart()
+	w.await("all is well", func(s *admin.Status) bool { return installedEverywhere(2)(s) && s.Store.Connected && !s.Store.Frozen })
+	w.apply(w.policyText(threeVMs...))
+	w.await("the change is in place", func(s *admin.Status) bool { return synced(s) && s.Policy.Records == 3 })
+}
+
+// A daemon that etcd does not know starts all the same, and says what to do.
+func TestExternalStoreRefuses(t *testing.T) {
+	w := newNetwork(t, 1, "")
+	server := etcdtest.Start(t, etcdtest.Options{TLS: true, ClientCertificates: true, Users: true, Prefix: store.DefaultPrefix})
+	w.withExternalStore(server, "wrong")
+	w.spawn()
+	w.await("the status to say what is wrong", func(s *admin.Status) bool {
+		return s.Store != nil && strings.Contains(s.Store.Error, "store.password-file") && !s.Healthy
+	})
 }

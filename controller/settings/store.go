@@ -18,6 +18,8 @@ type Store struct {
 	Directory string   // of the embedded etcd; absolute
 	Endpoints []string // client URLs of an etcd outside; empty: embedded
 	TLS       TLS      // for Endpoints
+	Username  string   // for Endpoints; "": etcd wants none
+	Password  string   // file that has the password
 	Prefix    string   // of all keys; ends in a slash
 	Retention time.Duration
 	TxnOps    int // 0: the store's own
@@ -85,6 +87,12 @@ func storeKeys() []Key {
 				}
 				return nil
 			}},
+		{"store.username", "name", "",
+			"The user of etcd that the controller logs in as, where etcd at store.endpoints has users. It needs to read and write below store.prefix; only with the role root can status tell which member leads.",
+			func(s *Settings, v, _ string) error { s.Store.Username = v; return nil }},
+		{"store.password-file", "path", "",
+			"The file with the password of store.username, in one line. Only the controller's user should be able to read it.",
+			path(func(s *Settings) *string { return &s.Store.Password })},
 		{"store.prefix", "text", "/nvgre-ofctl/v1/",
 			"What all keys in etcd begin with.",
 			func(s *Settings, v, _ string) error {
@@ -236,6 +244,12 @@ func (s *Settings) checkStore() error {
 	complete(s.API.TLS, "api")
 	if t := s.Store.TLS; (t.Certificate == "") != (t.PrivateKey == "") {
 		errs = append(errs, errors.New("store.tls is incomplete: want both certificate and private-key, or neither"))
+	}
+	if (s.Store.Username == "") != (s.Store.Password == "") {
+		errs = append(errs, errors.New("store.username is incomplete: want both store.username and store.password-file, or neither"))
+	}
+	if s.Store.Username != "" && len(s.Store.Endpoints) == 0 {
+		errs = append(errs, errors.New("store.username is set and store.endpoints is not: the etcd inside the controller has no users"))
 	}
 	if s.API.Listen != "" && s.API.TLS.IsZero() {
 		errs = append(errs, errors.New("api.listen is set and api.tls is not: want ca, certificate and private-key, since whoever reaches the REST interface may change the policy"))

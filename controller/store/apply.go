@@ -99,7 +99,7 @@ func (s *Store) answers(ctx context.Context) error {
 		case dead != nil:
 			return dead
 		case s.quorum.isLost():
-			return fmt.Errorf("%w; nothing was changed", errNoQuorum)
+			return fmt.Errorf("%w; nothing was changed", s.quorum.err())
 		case ok:
 			return nil
 		}
@@ -231,9 +231,9 @@ func (s *Store) collect(first *request) (batch []*request, held *request) {
 func (s *Store) process(ctx context.Context, batch []*request) {
 	waited := time.Now()
 	for {
-		if s.quorum.isLost() { // since they were queued
+		if err := s.quorum.err(); err != nil { // since they were queued
 			for _, r := range batch {
-				r.answer(Applied{}, s.unavailable(errNoQuorum))
+				r.answer(Applied{}, err)
 			}
 			return
 		}

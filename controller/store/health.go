@@ -112,11 +112,17 @@ func (s *Store) probe(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if err != nil {
+			every /= 5
+			refused := s.refusal(err)
 			if failed++; s.member == nil && failed >= probeFailures {
 				s.quorum.see(false, 0)
+				why := refused
+				if why == nil {
+					why = s.diagnose(ctx)
+				}
+				s.quorum.because(why)
 			}
 			err = s.unavailable(err)
-			every /= 5
 			s.note(func(h *health) {
 				if h.connected {
 					s.c.Log.Warn("etcd does not answer", "error", err)

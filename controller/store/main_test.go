@@ -4,10 +4,12 @@ import (
 	"os"
 	"testing"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/store/etcdtest"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
+	etcdtest.Main()
 	if os.Getenv(crashEnv) != "" {
 		crashChild() // does not return
 	}

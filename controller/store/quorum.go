@@ -29,6 +29,7 @@ type quorum struct {
 	missing time.Time       // since when there is no leader; zero: there is one
 	lost    context.Context // ends with the quorum; replaced when it is back
 	lose    context.CancelFunc
+	why     error // what is known of the reason, while it is lost
 }
 
 func newQuorum() *quorum {
@@ -54,7 +55,28 @@ func (q *quorum) see(leader bool, patience time.Duration) {
 		if q.lost.Err() != nil {
 			q.lost, q.lose = context.WithCancel(context.Background())
 		}
+		q.why = nil
 	}
+}
+
+// because says why nothing answers, where it is not for want of a quorum.
+func (q *quorum) because(why error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.why = why
+}
+
+// err returns why there is no quorum; nil where there is one.
+func (q *quorum) err() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.lost.Err() == nil:
+		return nil
+	case q.why != nil:
+		return q.why
+	}
+	return errNoQuorum
 }
 
 // ending returns a context that ends with the quorum; it has ended where the
@@ -105,8 +127,8 @@ func (s *Store) sense(ctx context.Context) error {
 // Stale returns why the policy in force here may be older than the one in etcd;
 // nil where it is not, but for the moment that news take.
 func (s *Store) Stale() error {
-	if s.quorum.isLost() {
-		return errNoQuorum
+	if err := s.quorum.err(); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -75,9 +75,11 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 500 * time.Millisecond},
 			MinConnectTimeout: time.Second,
 		})
+		in := login{wanted: c.Username != "" && c.Password != ""}
 		s.client, err = clientv3.New(clientv3.Config{Endpoints: c.Endpoints, TLS: c.TLS, Username: c.Username, Password: c.Password,
 			DialTimeout: c.DialTimeout, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 2 * time.Second,
-			DialOptions: []grpc.DialOption{again}, Logger: etcdLog(c.Log, s.died)})
+			DialOptions: []grpc.DialOption{again, grpc.WithChainUnaryInterceptor(in.intercept)}, Logger: etcdLog(c.Log, s.died)})
+		in.opened.Store(true)
 		if err != nil {
 			err = fmt.Errorf("store: etcd at %v: %w", c.Endpoints, err)
 		}
@@ -89,6 +91,29 @@ func Open(ctx context.Context, config Config) (*Store, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// login puts off a client's logging in: as it opens, it would fail where etcd
+// does not answer, or does not know the user yet. It is told then that there are
+// no users, and with its first request that it has to log in.
+type login struct {
+	wanted     bool
+	opened, in atomic.Bool
+}
+
+func (l *login) intercept(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	asks := method == "/etcdserverpb.Auth/Authenticate"
+	switch {
+	case asks && !l.opened.Load():
+		return rpctypes.ErrGRPCAuthNotEnabled
+	case !asks && l.wanted && !l.in.Load():
+		return rpctypes.ErrGRPCUserEmpty
+	}
+	err := invoker(ctx, method, req, reply, cc, opts...)
+	if asks && (err == nil || errors.Is(rpctypes.Error(err), rpctypes.ErrAuthNotEnabled)) {
+		l.in.Store(true)
+	}
+	return err
 }
 
 func newStore(c Config) *Store {
@@ -272,6 +297,9 @@ func (s *Store) unavailable(err error) error {
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return fmt.Errorf("%w: etcd's database is as large as its quota allows: lower store.retention, or raise the quota, then etcdctl defrag and etcdctl alarm disarm", ErrUnavailable)
 	}
+	if refused := s.refusal(err); refused != nil {
+		return refused
+	}
 	s.mu.Lock()
 	dead, broken := s.health.dead, s.health.broken
 	s.mu.Unlock()
@@ -279,7 +307,7 @@ func (s *Store) unavailable(err error) error {
 	case dead != nil:
 		return dead
 	case s.quorum.isLost():
-		return errNoQuorum
+		return s.quorum.err()
 	case broken != nil && errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", ErrUnavailable, broken)
 	case errors.Is(err, context.DeadlineExceeded):
