@@ -321,8 +321,8 @@ func parseKey(parts []string) (k Key, err error) {
 		if k.prefix, err = ParseCAPrefix(parts[2] + "/" + parts[3]); err != nil {
 			return k, err
 		}
-		metric, err := strconv.ParseUint(parts[4], 10, 32)
-		if err != nil {
+		metric, e := strconv.ParseUint(parts[4], 10, 32)
+		if e != nil {
 			return k, fmt.Errorf("metric %q: want a number from 0 to 4294967295", parts[4])
 		}
 		k.metric = uint32(metric)

@@ -10,7 +10,7 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/hnv"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/policyfile"
-	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/tenanttest"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/internal/tenantgen"
 )
 
 // expressible returns what of a policy Network Virtualization has words for, with
@@ -74,7 +74,7 @@ func expressible(s tenant.Spec) tenant.Spec {
 // with more than a script can say loses just that, and says so.
 func TestExportAndImport(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		spec := tenanttest.Spec(t)
+		spec := tenantgen.SpecWith(t, 0)
 		full, problems := tenant.New(spec, 0)
 		if len(problems) > 0 {
 			t.Fatal(problems)

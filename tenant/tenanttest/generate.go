@@ -7,8 +7,12 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant/internal/tenantgen"
 )
 
-// Spec draws a sound spec of a few hosts and routing domains.
-func Spec(t *rapid.T) tenant.Spec { return tenantgen.Spec(t) }
+// forwarded is what the flows do. Who adds flows for more adds it here.
+const forwarded = tenantgen.Underlay | tenantgen.Services
+
+// Spec draws a sound spec of a few hosts and routing domains, of what the flows
+// do.
+func Spec(t *rapid.T) tenant.Spec { return tenantgen.SpecWith(t, forwarded) }
 
 // Changes draws changes of p, many of them sound, many in conflict with p or with
 // one another. Some of the objects come from other, a policy of [Spec] too.

@@ -72,7 +72,16 @@ func mutateHost(t *rapid.T, p *tenant.Policy, o tenant.HostObject) tenant.Object
 	for h := range p.Hosts() {
 		pas = append(pas, h.ProviderAddresses...)
 	}
-	switch rapid.IntRange(0, 4).Draw(t, "field") {
+	switch rapid.IntRange(0, 6).Draw(t, "field") {
+	case 5:
+		o.MTU = rapid.SampledFrom([]uint16{0, 1, 1500, 9000}).Draw(t, "mtu")
+		o.Routes = nil
+	case 6:
+		o.ProviderAddresses = slices.Clone(o.ProviderAddresses)
+		for i := range o.ProviderAddresses {
+			o.ProviderAddresses[i].Weight = rapid.Uint32Range(0, 2).Draw(t, "weight")
+			o.ProviderAddresses[i].VLAN = rapid.SampledFrom([]uint16{0, 5, 4095}).Draw(t, "vlan")
+		}
 	case 0:
 		o.Name = rapid.SampledFrom([]string{"h0", "hx", "", " h"}).Draw(t, "name")
 	case 1:
@@ -129,7 +138,13 @@ func mutateSubnet(t *rapid.T, p *tenant.Policy, o tenant.SubnetObject) tenant.Ob
 	for _, s := range []string{"10.0.0.0/8", "10.0.1.0/25", "10.1.1.0/30", "10.9.0.0/24", "172.16.0.0/12", "127.0.0.0/16", "10.1.2.4/32"} {
 		prefixes = append(prefixes, tenant.CAPrefixFrom(netip.MustParsePrefix(s)))
 	}
-	switch rapid.IntRange(0, 6).Draw(t, "field") {
+	switch rapid.IntRange(0, 8).Draw(t, "field") {
+	case 7:
+		o.Multicast.Mode = tenant.MulticastMode(rapid.IntRange(0, 2).Draw(t, "mode"))
+		o.DHCP = !o.DHCP
+	case 8:
+		o.Lease = rapid.SampledFrom([]uint32{0, 1, 3600, 7200}).Draw(t, "lease")
+		o.MTU = rapid.SampledFrom([]uint16{0, 500, 1400}).Draw(t, "mtu")
 	case 0:
 		o.VSID = vsid(t, p)
 	case 1:
@@ -167,7 +182,30 @@ func mutateRecord(t *rapid.T, p *tenant.Policy, o tenant.RecordObject) tenant.Ob
 			}
 		}
 	}
-	switch rapid.IntRange(0, 6).Draw(t, "field") {
+	switch rapid.IntRange(0, 9).Draw(t, "field") {
+	case 7: // another CA of its adapter
+		o.CA = rapid.SampledFrom(cas).Draw(t, "ca")
+		if o.IfaceID == "" {
+			o.IfaceID = o.VM
+		}
+	case 8:
+		options := tenant.RecordOptions{Type: tenant.RecordType(rapid.IntRange(0, 3).Draw(t, "type")), Forwarding: true}
+		if o.Options != nil {
+			options.Rule, options.NatPA, options.VLANs = o.Options.Rule, o.Options.NatPA, o.Options.VLANs
+		}
+		if o.Options = &options; options.Type == tenant.Wildcard {
+			o.CA = tenant.CAFrom(netip.IPv4Unspecified())
+		} else if !options.Type.HasCA() && rapid.Bool().Draw(t, "without CA") {
+			o.CA = tenant.CA{}
+		}
+	case 9:
+		options := tenant.RecordOptions{Rule: tenant.Nat, Allow: rapid.SampledFrom([][]tenant.CAPrefix{nil, {{}}}).Draw(t, "allow")}
+		for h := range p.Hosts() {
+			if rapid.Bool().Draw(t, "host's") {
+				options.NatPA = h.ProviderAddresses[0].PA
+			}
+		}
+		o.Options = &options
 	case 0:
 		o.VSID = vsid(t, p)
 	case 1:
@@ -195,7 +233,14 @@ func mutateRoute(t *rapid.T, p *tenant.Policy, o tenant.RouteObject) tenant.Obje
 		hops = append(hops, s.Gateways[0], address(s.Prefixes[0], 6))
 		prefixes = append(prefixes, s.Prefixes[0])
 	}
-	switch rapid.IntRange(0, 3).Draw(t, "field") {
+	switch rapid.IntRange(0, 5).Draw(t, "field") {
+	case 4:
+		o.BlackHole = !o.BlackHole
+		if rapid.Bool().Draw(t, "alone") {
+			o.NextHop = tenant.CA{}
+		}
+	case 5:
+		o.VSID = vsid(t, p)
 	case 0:
 		o.RDID = rdid(t, p)
 	case 1:

@@ -22,8 +22,18 @@ func name(t *rapid.T, tag string, limit int) string {
 	return strings.TrimSpace(s + tag)
 }
 
-// Spec draws a sound spec.
-func Spec(t *rapid.T) tenant.Spec {
+// Spec draws a sound spec with all that a policy can have.
+func Spec(t *rapid.T) tenant.Spec { return SpecWith(t, All) }
+
+// SpecWith draws a sound spec with some of the features.
+func SpecWith(t *rapid.T, f Features) tenant.Spec {
+	spec := plain(t)
+	f.add(t, &spec)
+	return spec
+}
+
+// plain draws a sound spec without any of the features.
+func plain(t *rapid.T) tenant.Spec {
 	spec := tenant.Spec{Version: 1}
 	if rapid.Bool().Draw(t, "gateway MAC") {
 		spec.GatewayMAC = tenant.MAC{2, 0x4e, 5: rapid.Byte().Draw(t, "octet")}
