@@ -46,3 +46,24 @@ vms:
   - {name: roam, host: h2}
 `,
 }
+
+// Bonded is two hosts whose provider addresses are on a tagged VLAN of two
+// bonded links.
+var Bonded = &Bed{
+	Name: "bonded",
+	Policy: `version: 1
+hosts:
+  - {name: h1, provider_addresses: [{pa: 10.99.0.1, vlan: 100, uplink: bond0}]}
+  - {name: h2, provider_addresses: [{pa: 10.99.0.2, vlan: 100, uplink: bond0}]}
+routing_domains:
+  - rdid: "{0b1e0000-0000-4000-8000-000000000001}"
+    name: blue
+    subnets:
+      - vsid: 5001
+        prefixes: [10.0.1.0/24]
+        records:
+          - {vm: web1, ca: 10.0.1.11, mac: 02:00:00:00:01:11, iface_id: web1, host: h1}
+          - {vm: web2, ca: 10.0.1.12, mac: 02:00:00:00:01:12, iface_id: web2, host: h2}
+`,
+	Topology: "underlay: {bond: true}\n",
+}

@@ -92,6 +92,9 @@ func (r Results) Table(topics []Topic) string {
 	var b strings.Builder
 	line := func(cells ...any) { fmt.Fprintf(&b, "%-26s %-44s %-12s %-9s %s\n", cells...) }
 	for _, topic := range topics {
+		if len(topic.Rows) == 0 { // none of them was chosen
+			continue
+		}
 		fmt.Fprintf(&b, "\n%s\n", topic.Title)
 		line("ROW", "ASKED BY", "LEVEL", "FLOW", "PER-VSID")
 		for _, row := range topic.Rows {

@@ -23,8 +23,8 @@ var formatRows = []Row{
 		Says: "the outer source MAC is the one of the sending endpoint"},
 	{Name: "outer-mac-next-hop", Source: "RFC 7637, 3.2", Level: Says, Test: outerMACNextHop,
 		Says: "the outer destination MAC is that of the next hop: the peer on the same segment, the router to another"},
-	{Name: "outer-vlan", Source: "RFC 7637, 3.2", Level: May,
-		Says: "the outer frame may carry an 802.1Q tag of the physical network", Note: "the testbed has no tagged underlay yet"},
+	{Name: "outer-vlan", Source: "RFC 7637, 3.2", Level: May, On: Bonded, Test: outerVLAN,
+		Says: "the outer frame may carry an 802.1Q tag of the physical network: where a PA has a VLAN it does"},
 	{Name: "outer-addresses", Source: "RFC 7637, 3.2 and 4.3", Level: Says, Test: outerAddresses,
 		Says: "the outer packet goes from the sender's PA to the PA where the destination is, IP protocol 47"},
 	{Name: "checksum-absent", Source: "RFC 7637, 3.2", Level: Must, Test: checksumAbsent,
@@ -82,6 +82,14 @@ func outerMACNextHop(t *testing.T, n *Network) {
 		if f.Eth.DstMAC.String() != want {
 			t.Errorf("outer destination %s, want %s: %s", f.Eth.DstMAC, want, f)
 		}
+	}
+}
+
+func outerVLAN(t *testing.T, n *Network) {
+	mark := Mark()
+	f := n.See(t, "underlay", 1, func(f *Frame) bool { return f.Carries(mark) }, func() { n.From(t, "web1", n.Unicast("web1", "web2", mark)) })[0]
+	if len(f.VLANs) != 1 || f.VLANs[0].VLANIdentifier != 100 || len(f.Inner.VLANs) != 0 {
+		t.Errorf("tags %v outside and %v inside: %s", f.VLANs, f.Inner.VLANs, f)
 	}
 }
 

@@ -1,7 +1,9 @@
 package conformance
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
@@ -14,12 +16,60 @@ var providerRows = []Row{
 		Says: "of several PAs of a host, policy picks the one for each pair of hosts, the same on both", Note: "the first is used"},
 	{Name: "pa-across-subnets", Source: "RFC 7637, 4.6", Level: Says, Test: outerMACNextHop,
 		Says: "hosts on different subnets of the underlay reach each other through its router"},
-	{Name: "pa-vlan-bond", Source: "HNV provider addresses", Level: HNV,
-		Says: "a PA on a tagged VLAN of a bonded pair of links outlives the loss of a link", Note: "the testbed has no such underlay yet"},
+	{Name: "pa-vlan-bond", Source: "HNV provider addresses", Level: HNV, On: Bonded, Test: linkLoss,
+		Says: "a PA on a tagged VLAN of a bonded pair of links outlives the loss of either link: nothing is lost once it is noticed"},
 	{Name: "provider-routes", Source: "HNV provider routes", Level: HNV,
 		Says: "provider routes are compared with what the host's switch uses", Note: "the policy has none"},
 	{Name: "neighbour-pinned", Source: "RFC 7637, 5", Level: Says, Test: neighbourPinned,
 		Says: "no frame of the underlay changes where packets to a PA go: neither forged ARP nor GRE with a forged source"},
+}
+
+// linkLoss sends a frame every 5 ms while each link of the sender's and of the
+// receiver's host goes down, one after the other.
+func linkLoss(t *testing.T, n *Network) {
+	const gap, before, after = 5 * time.Millisecond, 20, 150
+	for _, host := range []string{"h1", "h2"} {
+		for _, link := range []string{host + ":1", host + ":2"} {
+			mark := Mark()
+			got := n.See(t, "web2", 0, func(f *Frame) bool { return f.Carries(mark) }, func() {
+				tick := time.NewTicker(gap)
+				defer tick.Stop()
+				for i := range before + after {
+					if i == before {
+						if err := n.SetLink(link, false); err != nil {
+							t.Fatal(err)
+						}
+					}
+					<-tick.C
+					n.From(t, "web1", n.Unicast("web1", "web2", fmt.Sprintf("%s %d", mark, i)))
+				}
+			})
+			if err := n.SetLink(link, true); err != nil {
+				t.Fatal(err)
+			}
+			heard := make(map[string]bool)
+			for _, f := range got {
+				heard[string(f.UDP.Payload)] = true
+			}
+			lost, last := 0, -1
+			for i := range before + after {
+				if !heard[fmt.Sprintf("%s %d", mark, i)] {
+					lost++
+					last = i
+				}
+			}
+			t.Logf("%s down: %d of %d frames lost, the last %v after it", link, lost, before+after, time.Duration(max(0, last-before))*gap)
+			// The loss of a carrier is told at once; a busy machine notes it later.
+			if lost > after/2 || last >= before+after-25 {
+				t.Errorf("%s down: %d of %d frames lost, up to number %d", link, lost, before+after, last)
+			}
+			// The link is back before the other one goes.
+			n.waitFor(t, link+" to be up", func() bool { up, err := n.LinkUp(link); return err == nil && up })
+		}
+	}
+	if m, err := n.Testbed.Ping(t.Context()); err != nil || m.Differences > 0 {
+		t.Errorf("at the end: %+v, %v", m, err)
+	}
 }
 
 func paKnownOnly(t *testing.T, n *Network) {

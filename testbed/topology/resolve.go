@@ -87,6 +87,7 @@ func (r *reader) hosts(p *Plan, f *file, policy *tenant.Policy) {
 		return
 	}
 	r.subnets(p, f, hosts)
+	tags := make(map[string]uint16) // VLAN of each subnet whose first address was met
 	for _, h := range hosts {
 		host := Host{Name: h.Name}
 		for _, pa := range h.ProviderAddresses {
@@ -94,6 +95,14 @@ func (r *reader) hosts(p *Plan, f *file, policy *tenant.Policy) {
 			if s == nil {
 				r.problem(nil, "underlay.subnets", "no subnet holds %s, a provider address of host %s: add one", pa.PA, h.Name)
 				continue
+			}
+			if first, ok := tags[s.Name]; !ok {
+				tags[s.Name], s.VLAN = pa.VLAN, pa.VLAN
+			} else if first != pa.VLAN {
+				r.problem(nil, "underlay.subnets", "subnet %s has provider addresses with VLAN %d and with VLAN %d: want one for all", s.Name, first, pa.VLAN)
+			}
+			if pa.VLAN != 0 && net.Router.IsValid() {
+				r.problem(nil, "underlay.subnets", "%s of host %s has VLAN %d, and the router of subnet %s takes no tagged frames: leave the router out", pa.PA, h.Name, pa.VLAN, s.Name)
 			}
 			host.PAs = append(host.PAs, netip.PrefixFrom(pa.PA.Addr(), net.Prefix.Bits()))
 			if host.Subnet == "" {

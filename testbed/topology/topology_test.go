@@ -109,6 +109,26 @@ func TestLoadExamples(t *testing.T) {
 	}
 }
 
+// The tag of a segment is that of the provider addresses in it.
+func TestVLAN(t *testing.T) {
+	write := func(pas string) (*Plan, error) {
+		dir := t.TempDir()
+		policy := strings.NewReplacer("[10.99.0.1]", "[{pa: 10.99.0.1, vlan: 7}]", "[10.99.0.2]", pas).Replace(testPolicy)
+		for name, text := range map[string]string{"p.yaml": policy, "bed.yaml": "policy: p.yaml\nhosts: [{name: h1}, {name: h2}]\nvms: [{name: blue/web2, host: h2}]\n"} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return Load(filepath.Join(dir, "bed.yaml"))
+	}
+	if p, err := write("[{pa: 10.99.0.2, vlan: 7}]"); err != nil || p.Subnets[0].VLAN != 7 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if _, err := write("[10.99.0.2]"); err == nil || !strings.Contains(err.Error(), "VLAN 7 and with VLAN 0: want one for all") {
+		t.Errorf("two tags: %v", err)
+	}
+}
+
 func TestHostsMayBeLeftOut(t *testing.T) {
 	p, err := loadText(t, "policy: p.yaml\nname: few\nhosts: [{name: h1}, {name: h2}]\nvms: [{name: blue-web2, host: h1}]\n")
 	if err != nil {
