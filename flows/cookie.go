@@ -20,6 +20,11 @@ const (
 	CookieMark uint64 = 0x4e56 << 48
 	CookieMask uint64 = 0xffff << 48
 
+	// ProbeMark, under CookieMask, marks the flows of a diagnosis under way
+	// ([Probe]). They stand in front of others for a few seconds, change nothing
+	// about what these do, and are not ours for the controllers to delete.
+	ProbeMark uint64 = 0x4e50 << 48
+
 	// All drop flows of a switch, for `ovs-ofctl dump-flows BRIDGE
 	// cookie=DropMark/DropMask`.
 	DropMark uint64 = CookieMark | dropBit
@@ -100,6 +105,10 @@ func (o owner) drop(r DropReason) uint64 {
 
 // Ours reports whether a flow with that cookie was made by this product.
 func Ours(cookie uint64) bool { return cookie&CookieMask == CookieMark }
+
+// Probe reports whether a flow with that cookie watches the packets of a
+// diagnosis.
+func Probe(cookie uint64) bool { return cookie&CookieMask == ProbeMark }
 
 // Reason returns why a flow with that cookie drops packets; false where it does
 // not drop.

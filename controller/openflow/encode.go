@@ -51,6 +51,10 @@ type Mod struct {
 	// controller that has taken the same place. Add ignores it.
 	CookieMask uint64
 
+	// HardTimeout is after how many seconds the switch removes the flow that Add
+	// puts there, whoever is left to do so; 0: never.
+	HardTimeout uint16
+
 	// RawMatch, if not nil, is sent in place of Flow's match: an ofp_match with
 	// its padding, as in [Stat.RawMatch], of a flow that the vocabulary of
 	// [flow.Flow] cannot express.
@@ -143,7 +147,7 @@ func appendMod(b []byte, xid uint32, m *Mod) ([]byte, error) {
 }
 
 // appendFlowMod appends a flow-mod (OpenFlow 1.3.5 section 7.3.4.1) without
-// timeouts and flags. On an error it returns b as it was.
+// idle timeout and flags. On an error it returns b as it was.
 func appendFlowMod(b []byte, xid uint32, m *Mod) ([]byte, error) {
 	start := len(b)
 	p, ok := m.Flow.parts()
@@ -166,7 +170,8 @@ func appendFlowMod(b []byte, xid uint32, m *Mod) ([]byte, error) {
 	b = binary.BigEndian.AppendUint32(b, xid)
 	b = binary.BigEndian.AppendUint64(b, p.cookie)
 	b = binary.BigEndian.AppendUint64(b, mask)
-	b = append(b, m.Flow.Table(), command, 0, 0, 0, 0)
+	b = append(b, m.Flow.Table(), command, 0, 0)
+	b = binary.BigEndian.AppendUint16(b, m.HardTimeout)
 	b = binary.BigEndian.AppendUint16(b, m.Flow.Priority())
 	b = binary.BigEndian.AppendUint32(b, noBuffer)
 	b = binary.BigEndian.AppendUint32(b, anyPort)

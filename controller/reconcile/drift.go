@@ -192,6 +192,9 @@ func (c *connection) concern(ch *openflow.FlowChange) concern {
 	if flows.Ours(ch.Flow.Cookie) {
 		return concernsOurs
 	}
+	if flows.Probe(ch.Flow.Cookie) {
+		return concernsNobody
+	}
 	if c.applied == nil {
 		return concernsOthers
 	}

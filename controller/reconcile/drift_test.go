@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/ovsproc"
 )
@@ -137,10 +138,11 @@ func TestDriftIsRepairedAtOnce(t *testing.T) {
 func TestShadowsAreNamedAndStay(t *testing.T) {
 	s, d, x, want := hosted(t)
 	for _, f := range []string{
-		"table=20,priority=100,reg0=1 actions=drop",                   // ours have reg0=0
-		"table=20,priority=99,reg0=0 actions=drop",                    // below ours
-		"table=77,priority=9 actions=drop",                            // elsewhere
-		"table=20,priority=200,cookie=0x99,reg10=0xffff actions=drop", // over ours
+		"table=20,priority=100,reg0=1 actions=drop",                                                  // ours have reg0=0
+		"table=20,priority=99,reg0=0 actions=drop",                                                   // below ours
+		"table=77,priority=9 actions=drop",                                                           // elsewhere
+		fmt.Sprintf("table=20,priority=201,cookie=%#x,reg10=0xffff actions=drop", flows.ProbeMark|1), // over ours, of a diagnosis
+		"table=20,priority=200,cookie=0x99,reg10=0xffff actions=drop",                                // over ours
 	} {
 		ofctl(t, s, "add-flow", f)
 	}
@@ -151,7 +153,7 @@ func TestShadowsAreNamedAndStay(t *testing.T) {
 	if n, e := x.count(reconcile.DriftShadowed); n != 1 || !strings.Contains(e.Flow, "priority=200") || e.Repaired != 0 {
 		t.Errorf("told of %d shadows, the last %+v", n, e)
 	}
-	if n := strings.Count(ofctl(t, s, "dump-flows"), "cookie="); n != len(want)+1+4 {
+	if n := strings.Count(ofctl(t, s, "dump-flows"), "cookie="); n != len(want)+1+5 {
 		t.Errorf("%d flows", n)
 	}
 	if n, e := x.count(reconcile.DriftAdded); n != 0 {

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 )
 
@@ -24,7 +25,7 @@ const (
 
 // note keeps a foreign flow whose match is known.
 func (a *Actual) note(e *openflow.Entry) {
-	if len(a.others) >= maxOthers {
+	if len(a.others) >= maxOthers || flows.Probe(e.Cookie()) {
 		return
 	}
 	if e.Odd != nil {

@@ -65,6 +65,8 @@ type hostFlows struct {
 	odd   map[int]string // by index in the model: what is not known of a flow
 	blind []string       // flows that may take any packet, for all that is known
 	err   error
+
+	tested map[uint8]map[flow.Field]flow.Value // by table
 }
 
 // NewTracer returns a tracer for a policy, the hosts that are known and their

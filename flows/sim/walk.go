@@ -177,6 +177,25 @@ func (s *Switch) Run(in *Input, r *Result) {
 	s.walk(in, 0, r)
 }
 
+// At returns what the fields of a packet hold when it has met so many flows of its
+// way, or as many as there are.
+func (s *Switch) At(in *Input, flows int) func(flow.Field) flow.Value {
+	r := &Result{}
+	r.final.load(in.Port, in.Outer, &in.Frame)
+	id, more := uint8(0), true
+	for n := 0; n < flows && more; n++ {
+		found := int32(-1)
+		if t := s.tables[id]; t != nil {
+			found = t.lookup(&r.final)
+		}
+		if found < 0 {
+			break
+		}
+		id, more = s.act(in, s.flows[found].Actions, r)
+	}
+	return r.Field
+}
+
 // walk looks the packet up in a table and in those that follow.
 func (s *Switch) walk(in *Input, id uint8, r *Result) {
 	for more := true; more; {

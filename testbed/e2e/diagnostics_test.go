@@ -88,6 +88,7 @@ var plain = []struct {
 	{regexp.MustCompile(`\b\d+ packets, \d+ bytes`), "N packets"}, // and of flows
 	{regexp.MustCompile(`^(h\d +)\d+ packets?:`), "${1}N packets:"},
 	{regexp.MustCompile(`, time \d+ms`), ""},
+	{regexp.MustCompile(`\d+\.\d ms`), "N ms"},
 	{regexp.MustCompile(` +`), " "},
 }
 
