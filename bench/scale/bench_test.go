@@ -151,6 +151,7 @@ func (w *world) churn(b *testing.B) {
 				return
 			case <-t.C:
 				sizes = append(sizes, w.size(ctx))
+				w.profile(ctx, "heap-churn", "heap")
 			}
 		}
 	})
