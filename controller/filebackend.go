@@ -155,7 +155,7 @@ func (b *fileBackend) Events(ctx context.Context, after uint64) iter.Seq2[store.
 			p, head, next = b.now()
 			changes := slices.Collect(tenant.Diff(before, p))
 			head.Changes = len(changes)
-			if !yield(store.Event{Head: head, Effective: changes, Policy: p}, nil) {
+			if !yield(store.Event{Head: head, Effective: changes}, nil) {
 				return
 			}
 		}

@@ -18,8 +18,8 @@ var ErrSlow = errors.New("the reader of events is too slow: events that it has n
 
 // Events yields what follows the version of revision after, as it comes, until
 // ctx ends or the reader stops; the last yield may have an error instead of an
-// event. Versions that are no longer in memory are read from etcd's history, and
-// have no Policy. Where the policy had to be read anew, one event stands for
+// event. Versions that are no longer in memory are read from etcd's history.
+// Where the policy had to be read anew, one event stands for
 // several versions.
 func (s *Store) Events(ctx context.Context, after uint64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {

@@ -81,7 +81,7 @@ func (f *follower) reload(ctx context.Context) error {
 	switch {
 	case old == nil:
 		f.c.Log.Info("the policy is loaded", "revision", l.head.Revision, "records", l.policy.NumRecords(), "took", time.Since(start).Round(time.Millisecond))
-		f.put(&l.state, Event{Head: l.head.Head, Policy: l.policy, Effective: nil})
+		f.put(&l.state, Event{Head: l.head.Head})
 		f.events = ring{} // what was before is in etcd
 	case old != before && old.head.Revision > l.head.Revision:
 		// An apply of this process came in between; the watch tells of it again.
@@ -89,7 +89,7 @@ func (f *follower) reload(ctx context.Context) error {
 		if l.head.Revision < old.head.Revision {
 			f.c.Log.Warn("etcd has an older policy than the one in force: was it restored from a backup?", "had", old.head.Revision, "has", l.head.Revision)
 		}
-		f.put(&l.state, Event{Head: l.head.Head, Policy: l.policy, Effective: slices.Collect(tenant.Diff(old.policy, l.policy))})
+		f.put(&l.state, Event{Head: l.head.Head, Effective: slices.Collect(tenant.Diff(old.policy, l.policy))})
 	}
 	f.tell()
 	return nil
@@ -283,6 +283,10 @@ func (f *follower) advance(kv *mvccpb.KeyValue, objects []*mvccpb.KeyValue, part
 	if partial || f.broken || st.head.Revision != h.previous {
 		return errReload
 	}
+	if p := f.inFlight(h.token); p != nil && p.base.head.Revision == h.previous {
+		// An apply of this process, which has yet to hear that it is in etcd.
+		return f.reach(p, h)
+	}
 	changes := make([]tenant.Change, 0, len(objects))
 	for _, kv := range objects {
 		if f.keys.isLitter(kv) {
@@ -300,7 +304,17 @@ func (f *follower) advance(kv *mvccpb.KeyValue, objects []*mvccpb.KeyValue, part
 		f.breaks(invalidInEtcd(problems, kv.ModRevision))
 		return nil
 	}
-	if !f.publish(st.head.Revision, &state{next, h}, effective(st.policy, changes)) && f.Head().Revision < h.Revision {
+	return f.proceed(st, &state{next, h}, effective(st.policy, changes))
+}
+
+// reach puts an apply of this process in force.
+func (f *follower) reach(p *plan, h head) error {
+	next, _ := p.next.Apply(nil, h.Revision)
+	return f.proceed(p.base, &state{next, h}, p.all)
+}
+
+func (f *follower) proceed(from, to *state, effective []tenant.Change) error {
+	if !f.publish(from.head.Revision, to, effective) && f.Head().Revision < to.head.Revision {
 		return errReload
 	}
 	return nil

@@ -125,7 +125,7 @@ func (s *Store) remembered(revision uint64) *tenant.Policy {
 	}
 	for i := range s.events.events {
 		if e := &s.events.events[i]; e.Revision == revision {
-			return e.Policy
+			return e.policy
 		}
 	}
 	return nil

@@ -42,6 +42,7 @@ type Store struct {
 	foreign map[string]int64 // objects that were edited by somebody else, with the revision
 	staging *staging         // the large apply that is under way, whoever is at it
 	own     map[string]bool  // tokens of stagings that this process is at
+	flight  *plan            // that is on its way to etcd in one transaction
 }
 
 // state is the policy in force.
@@ -215,7 +216,7 @@ func (s *Store) publish(base uint64, next *state, effective []tenant.Change) boo
 	if st := s.state.Load(); st != nil && st.head.Revision != base {
 		return false
 	}
-	s.put(next, Event{Head: next.head.Head, Effective: effective, Policy: next.policy})
+	s.put(next, Event{Head: next.head.Head, Effective: effective})
 	return true
 }
 
@@ -224,6 +225,7 @@ func (s *Store) put(next *state, e Event) {
 	if st := s.state.Load(); st != nil {
 		e.previous = st.head.Revision
 	}
+	e.policy = next.policy
 	s.state.Store(next)
 	s.events.add(e)
 	s.tell()
@@ -326,10 +328,16 @@ type ring struct {
 const (
 	ringEvents  = 2048
 	ringChanges = 200_000
+	// ringPolicies of the latest events have their policies: what a version does
+	// not share with the others costs some KiB for each change.
+	ringPolicies = 16
 )
 
 func (r *ring) add(e Event) {
 	r.events = append(r.events, e)
+	if n := len(r.events) - ringPolicies; n > 0 {
+		r.events[n-1].policy = nil
+	}
 	r.changes += len(e.Effective)
 	drop := 0
 	for len(r.events)-drop > ringEvents || r.changes > ringChanges && len(r.events)-drop > 1 {

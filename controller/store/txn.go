@@ -23,6 +23,8 @@ func (s *Store) commitPlan(ctx context.Context, p *plan) error {
 		ops = append(ops, clientv3.OpPut(s.keys.head, h.encode()))
 	}
 	s.c.fault("before")
+	s.takeOff(p)
+	defer s.takeOff(nil)
 	revision, err := s.transact(ctx, p.base.head.Revision, p.token, ops,
 		clientv3.Compare(clientv3.CreateRevision(s.keys.staging), "=", 0))
 	if err != nil || len(p.ops) == 0 {
@@ -30,6 +32,25 @@ func (s *Store) commitPlan(ctx context.Context, p *plan) error {
 	}
 	s.c.fault("after")
 	return s.enforce(ctx, p, h, revision)
+}
+
+// takeOff notes the plan that is on its way to etcd: the watch may tell of it
+// first, and need not work out what is known here.
+func (s *Store) takeOff(p *plan) {
+	s.mu.Lock()
+	s.flight = p
+	s.mu.Unlock()
+}
+
+// inFlight returns the plan with a token that is on its way to etcd, if it is
+// one of this process.
+func (s *Store) inFlight(token string) *plan {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.flight == nil || token == "" || s.flight.token != token {
+		return nil
+	}
+	return s.flight
 }
 
 // enforce puts a plan that is in etcd in force here.

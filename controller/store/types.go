@@ -80,10 +80,9 @@ type Applied struct {
 type Event struct {
 	Head
 	Effective []tenant.Change
-	// Policy is the policy in force since; nil in events of etcd's history.
-	Policy *tenant.Policy
 
-	previous uint64 // revision of the version before
+	previous uint64         // revision of the version before
+	policy   *tenant.Policy // in force since, of the latest events
 }
 
 // Version is one object's state from a revision on.

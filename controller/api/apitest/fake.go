@@ -18,11 +18,17 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
+// revision is a version of the policy.
+type revision struct {
+	store.Event
+	policy *tenant.Policy
+}
+
 // Backend is a policy with its history, in memory. It is safe for use by many
 // goroutines.
 type Backend struct {
 	mu        sync.Mutex
-	revisions []store.Event // the oldest first; [0] is the empty policy
+	revisions []revision    // the oldest first; [0] is the empty policy
 	compacted int           // so many of them are no longer kept
 	changed   chan struct{} // closed and replaced with each revision
 	fail      error
@@ -34,7 +40,7 @@ type Backend struct {
 // New returns a backend with an empty policy of revision 1.
 func New() *Backend {
 	p, _ := tenant.Empty().Apply(nil, 1)
-	return &Backend{changed: make(chan struct{}), revisions: []store.Event{{Head: store.Head{Revision: 1, Time: time.Unix(1700000000, 0).UTC()}, Policy: p}}}
+	return &Backend{changed: make(chan struct{}), revisions: []revision{{store.Event{Head: store.Head{Revision: 1, Time: time.Unix(1700000000, 0).UTC()}}, p}}}
 }
 
 // Fail makes everything that asks the store fail with err; nil ends that. What
@@ -77,13 +83,13 @@ func (b *Backend) Status() *admin.Status {
 	return &s
 }
 
-func (b *Backend) now() store.Event { return b.revisions[len(b.revisions)-1] }
+func (b *Backend) now() revision { return b.revisions[len(b.revisions)-1] }
 
 // Policy implements api.Backend.
 func (b *Backend) Policy() *tenant.Policy {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.now().Policy
+	return b.now().policy
 }
 
 // Stale implements api.Backend: it is, while the store cannot be reached.
@@ -97,15 +103,15 @@ func (b *Backend) Stale() error {
 }
 
 // find returns the version that was in force at a moment. The lock is held.
-func (b *Backend) find(at store.At) (store.Event, error) {
+func (b *Backend) find(at store.At) (revision, error) {
 	if at == (store.At{}) {
 		return b.now(), nil
 	}
 	if b.fail != nil {
-		return store.Event{}, b.fail
+		return revision{}, b.fail
 	}
 	if at.Revision > b.now().Revision {
-		return store.Event{}, fmt.Errorf("%w: in force is %d", store.ErrFuture, b.now().Revision)
+		return revision{}, fmt.Errorf("%w: in force is %d", store.ErrFuture, b.now().Revision)
 	}
 	for i := len(b.revisions) - 1; i >= b.compacted; i-- {
 		e := b.revisions[i]
@@ -113,7 +119,7 @@ func (b *Backend) find(at store.At) (store.Event, error) {
 			return e, nil
 		}
 	}
-	return store.Event{}, fmt.Errorf("%w: the oldest is %d", store.ErrCompacted, b.revisions[b.compacted].Revision)
+	return revision{}, fmt.Errorf("%w: the oldest is %d", store.ErrCompacted, b.revisions[b.compacted].Revision)
 }
 
 // PolicyAt implements api.Backend.
@@ -121,7 +127,7 @@ func (b *Backend) PolicyAt(_ context.Context, at store.At) (*tenant.Policy, erro
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e, err := b.find(at)
-	return e.Policy, err
+	return e.policy, err
 }
 
 // Apply implements api.Backend.
@@ -146,11 +152,11 @@ func (b *Backend) Apply(ctx context.Context, changes []tenant.Change, o store.Ap
 	if o.IfRevision != 0 && o.IfRevision != before.Revision {
 		return store.Applied{}, fmt.Errorf("%w: %d was wanted, in force is %d", store.ErrConflict, o.IfRevision, before.Revision)
 	}
-	next, problems := before.Policy.Apply(changes, before.Revision+3) // etcd's revisions have gaps too
+	next, problems := before.policy.Apply(changes, before.Revision+3) // etcd's revisions have gaps too
 	if len(problems) > 0 {
 		return store.Applied{}, &store.InvalidError{Problems: problems}
 	}
-	effective := slices.Collect(tenant.Diff(before.Policy, next))
+	effective := slices.Collect(tenant.Diff(before.policy, next))
 	a := store.Applied{Head: before.Head, Effective: effective}
 	if len(effective) == 0 {
 		return a, nil
@@ -160,7 +166,7 @@ func (b *Backend) Apply(ctx context.Context, changes []tenant.Change, o store.Ap
 		a.Revision, a.Time = before.Revision, before.Time
 		return a, nil
 	}
-	b.revisions = append(b.revisions, store.Event{Head: a.Head, Effective: effective, Policy: next})
+	b.revisions = append(b.revisions, revision{store.Event{Head: a.Head, Effective: effective}, next})
 	close(b.changed)
 	b.changed = make(chan struct{})
 	return a, nil
@@ -272,7 +278,7 @@ func (b *Backend) Events(ctx context.Context, after uint64) iter.Seq2[store.Even
 				if e.Revision <= after {
 					continue
 				}
-				if !yield(e, nil) {
+				if !yield(e.Event, nil) {
 					return
 				}
 				after = e.Revision
