@@ -205,5 +205,18 @@ func etcdConfig(e *Embedded) (*embed.Config, error) {
 	if cfg.InitialCluster == "" {
 		cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
 	}
+	// The entries of etcd's log since its last snapshot are in memory, those that
+	// were read at its start too; an apply is one entry of up to a MiB.
+	cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = aloneEntries, aloneEntries
+	if strings.Contains(cfg.InitialCluster, ",") || e.Join {
+		cfg.SnapshotCount, cfg.SnapshotCatchUpEntries = clusterEntries, clusterEntries
+	}
 	return cfg, err
 }
+
+const (
+	// aloneEntries is how many entries of etcd's log are kept where no other
+	// member reads them; clusterEntries where one that lags further behind must be
+	// sent the whole database.
+	aloneEntries, clusterEntries = 100, 2000
+)
