@@ -28,8 +28,7 @@ type subnet struct {
 	vsid, rdid string
 	at         int // of the route that names the routing domain
 	tenant.SubnetSpec
-	own  map[netip.Prefix]netip.Addr // gateways that differ from the rule
-	macs map[tenant.MAC]bool
+	own map[netip.Prefix]netip.Addr // gateways that differ from the rule
 }
 
 type gateway struct {
@@ -104,7 +103,7 @@ func (b *builder) merged(kind string) []*object {
 				key += o.get(k) + " "
 			}
 			if ca, err := netip.ParseAddr(o.get("customeraddress")); err == nil && ca.IsUnspecified() {
-				key += o.get("macaddress")
+				key += o.get("macaddress") + " " + o.get("type")
 			}
 			old, ok := first[key]
 			if !ok {
@@ -166,9 +165,23 @@ func (b *builder) providers() {
 			}
 		}
 		for _, o := range b.state.has["providerroute"][k] {
-			b.note(Lost, o.at, "provider route to %s by %s: set it up in the host's own routing table", o.get("destinationprefix"), o.get("nexthop"))
+			b.providerRoute(&b.spec.Hosts[b.addHost(h, o.at)], o)
 		}
 	}
+}
+
+func (b *builder) providerRoute(h *tenant.HostSpec, o *object) {
+	p, hop := netip.MustParsePrefix(o.get("destinationprefix")), netip.MustParseAddr(o.get("nexthop"))
+	switch {
+	case hop.IsUnspecified():
+		b.note(Skipped, o.at, "provider route to %s: it is on-link, which the host's own address says", p)
+		return
+	case hop.Is6():
+		b.note(Lost, o.at, "provider route to %s by %s: IPv6 PAs are not supported yet", p, hop)
+		return
+	}
+	n, _ := strconv.ParseUint(o.get("metric"), 10, 32)
+	h.Routes = append(h.Routes, tenant.ProviderRoute{Prefix: tenant.PAPrefixFrom(p), NextHop: tenant.PAFrom(hop), Metric: uint32(n)})
 }
 
 // onLink makes the routing domains, the subnets and their prefixes of the routes.
@@ -183,7 +196,7 @@ func (b *builder) onLink(routes []*object) {
 		s := b.subnets[vsid]
 		if s == nil {
 			n, _ := strconv.ParseUint(vsid, 10, 32)
-			s = &subnet{vsid: vsid, rdid: rdid, at: o.at, own: map[netip.Prefix]netip.Addr{}, macs: map[tenant.MAC]bool{},
+			s = &subnet{vsid: vsid, rdid: rdid, at: o.at, own: map[netip.Prefix]netip.Addr{},
 				SubnetSpec: tenant.SubnetSpec{VSID: uint32(n), Source: b.position(o.at)}}
 			b.subnets[vsid] = s
 		} else if s.rdid != rdid {
@@ -215,10 +228,11 @@ func (b *builder) onLink(routes []*object) {
 }
 
 func (b *builder) routes(routes []*object) {
-	type metric struct {
-		rdid, prefix, metric string
+	type key struct {
+		domain int
+		tenant.RouteSpec
 	}
-	taken := map[metric]string{}
+	taken := map[key]bool{}
 	for _, o := range routes {
 		hop := netip.MustParseAddr(o.get("nexthop"))
 		if hop.IsUnspecified() {
@@ -229,20 +243,20 @@ func (b *builder) routes(routes []*object) {
 			b.note(Lost, o.at, "route to %s by %s: IPv6 CAs are not supported yet", p, hop)
 			continue
 		}
-		k := metric{o.get("routingdomainid"), p.String(), cmp.Or(o.get("metric"), "0")}
-		if old, ok := taken[k]; ok {
-			if old != hop.String() {
-				b.note(Lost, o.at, "route to %s by %s: it goes by %s already, and several next hops of one metric are not supported yet", p, hop, old)
-			}
+		n, _ := strconv.ParseUint(o.get("metric"), 10, 32)
+		r := tenant.RouteSpec{Prefix: tenant.CAPrefixFrom(p), NextHop: tenant.CAFrom(hop), Metric: uint32(n)}
+		// A route of the subnet that the next hop is in is the whole domain's: it
+		// stands there because every route names a subnet.
+		if s := b.subnets[o.get("virtualsubnetid")]; s != nil && s.prefixOf(hop) == nil {
+			r.VSID = s.VSID
+		}
+		d := b.domains[o.get("routingdomainid")]
+		if taken[key{d, r}] {
 			continue
 		}
-		taken[k] = hop.String()
-		if s := b.subnets[o.get("virtualsubnetid")]; s != nil && s.prefixOf(hop) == nil {
-			b.note(Lost, o.at, "route to %s by %s: that it is for VSID %s alone; here it is for its whole routing domain", p, hop, s.vsid)
-		}
-		n, _ := strconv.ParseUint(k.metric, 10, 32)
-		d := &b.spec.RoutingDomains[b.domains[k.rdid]]
-		d.Routes = append(d.Routes, tenant.RouteSpec{Prefix: tenant.CAPrefixFrom(p), NextHop: tenant.CAFrom(hop), Metric: uint32(n), Source: b.position(o.at)})
+		taken[key{d, r}] = true
+		r.Source = b.position(o.at)
+		b.spec.RoutingDomains[d].Routes = append(b.spec.RoutingDomains[d].Routes, r)
 	}
 }
 

@@ -10,9 +10,6 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
-// ifacePrefix begins the -Context of a record that gives the iface-id of its VM.
-const ifacePrefix = "iface_id="
-
 // records keeps those that are VMs' and takes those that are gateways.
 func (b *builder) records(all []*object) []*object {
 	var out []*object
@@ -23,14 +20,15 @@ func (b *builder) records(all []*object) []*object {
 		mac, _ := tenant.ParseMAC(o.get("macaddress"))
 		pa := netip.MustParseAddr(o.get("provideraddress"))
 		switch {
-		case ca.IsUnspecified() && typ != "L2Only":
-			b.note(Lost, o.at, "%swildcard records are not supported yet", what)
+		case ca.IsUnspecified() && typ == "Static":
+			typ = "GatewayWildcard"
+		case !ca.IsUnspecified() && (typ == "GatewayWildcard" || typ == "L2Only"):
+			b.problem(o.at, "%sa record of type %s has no CA of its own: want -CustomerAddress 0.0.0.0", what, typ)
 			continue
-		case typ != "Static":
-			b.note(Lost, o.at, "%srecords of type %s are not supported yet", what, typ)
-			continue
-		case o.get("rule") != "TranslationMethodEncap":
-			b.note(Lost, o.at, "%srule %s is not supported yet", what, o.get("rule"))
+		}
+		switch {
+		case o.get("rule") == "TranslationMethodNone":
+			b.note(Lost, o.at, "%srule %s has no meaning here", what, o.get("rule"))
 			continue
 		case ca.Is6():
 			b.note(Lost, o.at, "%sIPv6 CAs are not supported yet", what)
@@ -41,10 +39,7 @@ func (b *builder) records(all []*object) []*object {
 			b.problem(o.at, "VSID %s has no customer route: want one with next hop 0.0.0.0 that gives its routing domain and its prefix", vsid)
 			continue
 		}
-		if o.get("usevmmacaddress") == "true" {
-			b.note(Lost, o.at, "%s-UseVmMACAddress has a meaning for rule TranslationMethodNat alone", what)
-		}
-		if p := s.prefixOf(ca); p != nil {
+		if p := s.prefixOf(ca); p != nil && typ == "Static" {
 			_, known := b.hosts[pa]
 			first := tenant.DefaultGateways([]tenant.CAPrefix{tenant.CAPrefixFrom(*p)})[0].Addr() == ca
 			if first || !known && pa.IsLinkLocalUnicast() {
@@ -58,11 +53,6 @@ func (b *builder) records(all []*object) []*object {
 				continue
 			}
 		}
-		if s.macs[mac] {
-			b.note(Lost, o.at, "%sMAC %s has a CA already, and several CAs of one adapter are not supported yet", what, mac)
-			continue
-		}
-		s.macs[mac] = true
 		out = append(out, o)
 	}
 	return out
@@ -91,7 +81,12 @@ func (b *builder) attached(o *object) *attachment {
 // place makes the records of the policy, with the names and the places of the VMs.
 func (b *builder) place(records []*object) {
 	type vmKey struct{ rdid, vm string }
-	vms, ifaces := map[vmKey]bool{}, map[string]bool{}
+	type adapter struct {
+		vsid string
+		mac  tenant.MAC
+	}
+	vms, ifaces := map[vmKey]adapter{}, map[string]adapter{}
+	first := map[adapter]tenant.RecordSpec{}
 	customers := map[string]map[string]bool{}
 	attached := make([]*attachment, len(records))
 	byVSID := map[string]bool{}
@@ -113,30 +108,47 @@ func (b *builder) place(records []*object) {
 			a.used = true
 			r.VM = cmp.Or(r.VM, a.vm)
 		}
-		iface, isIface := strings.CutPrefix(o.get("context"), ifacePrefix)
-		if isIface {
-			r.IfaceID = iface
-		} else {
-			r.VM = cmp.Or(r.VM, strings.TrimSpace(o.get("context")))
-		}
+		more := parseContext(o.get("context"))
+		r.IfaceID = more.IfaceID
+		r.VM = cmp.Or(r.VM, more.Context)
+		b.options(o, more, &r)
 		own := fmt.Sprintf("vm-%s-%s", s.vsid, ca)
+		me := adapter{s.vsid, mac}
+		if same, ok := first[me]; ok {
+			if r.VM != "" && r.VM != same.VM {
+				b.note(Assumed, o.at, "VM %q: its adapter has CA %s too, as VM %q: it is called that", r.VM, same.CA, same.VM)
+			}
+			r.VM, r.IfaceID = same.VM, same.IfaceID
+		}
 		r.VM = cmp.Or(r.VM, own)
-		if vms[vmKey{s.rdid, r.VM}] {
+		if by, taken := vms[vmKey{s.rdid, r.VM}]; taken && by != me {
 			b.note(Assumed, o.at, "VM %q: its name is taken in the routing domain: it is called %q", r.VM, r.VM+"-"+own)
 			r.VM += "-" + own
 		}
-		vms[vmKey{s.rdid, r.VM}] = true
-		if ifaces[cmp.Or(r.IfaceID, r.VM)] && !isIface {
+		vms[vmKey{s.rdid, r.VM}] = me
+		if by, taken := ifaces[cmp.Or(r.IfaceID, r.VM)]; taken && by != me && more.IfaceID == "" {
 			r.IfaceID = r.VM + "-" + own
 			b.note(Assumed, o.at, "VM %q: its iface-id is %q, as another VM has the name", r.VM, r.IfaceID)
 		}
-		ifaces[cmp.Or(r.IfaceID, r.VM)] = true
+		ifaces[cmp.Or(r.IfaceID, r.VM)] = me
+		if _, ok := first[me]; !ok {
+			first[me] = r
+		}
+		if r.Options != nil && !r.Options.Type.HasCA() {
+			r.CA = tenant.CA{}
+		}
 		b.placeRecord(o, a, &r)
 		if c := o.get("customerid"); true {
 			if customers[s.rdid] == nil {
 				customers[s.rdid] = map[string]bool{}
 			}
 			customers[s.rdid][c] = true
+		}
+		if len(s.Records) > 0 && !r.CA.IsValid() {
+			if i := slices.IndexFunc(s.Records, func(q tenant.RecordSpec) bool { return !q.CA.IsValid() && q.MAC == r.MAC }); i >= 0 {
+				b.joinDynamic(o, &s.Records[i], &r)
+				continue
+			}
 		}
 		s.Records = append(s.Records, r)
 	}
@@ -151,6 +163,44 @@ func (b *builder) place(records []*object) {
 				return b.subnets[o.get("virtualsubnetid")].rdid == rdid && o.get("customerid") != ""
 			})
 			b.note(Lost, records[i].at, "-CustomerID: the records of routing domain %s have several, and it has one customer", rdid)
+		}
+	}
+}
+
+// options sets what few records have.
+func (b *builder) options(o *object, more extra, r *tenant.RecordSpec) {
+	p := tenant.RecordOptions{Context: more.Context, Forwarding: more.Forwarding, VLANs: more.VLANs, Allow: more.Allow,
+		UseVMMAC: o.get("usevmmacaddress") == "true"}
+	if o.get("rule") == "TranslationMethodNat" {
+		p.Rule, p.NatPA = tenant.Nat, tenant.PAFrom(netip.MustParseAddr(o.get("provideraddress")))
+	}
+	switch o.get("type") {
+	case "Dynamic":
+		p.Type = tenant.Dynamic
+		if !r.CA.Addr().IsUnspecified() { // what it was seen with
+			p.Allow = append(p.Allow, tenant.CAPrefixFrom(netip.PrefixFrom(r.CA.Addr(), r.CA.Addr().BitLen())))
+		}
+	case "L2Only":
+		p.Type = tenant.L2Only
+	default:
+		if r.CA.Addr().IsUnspecified() {
+			p.Type = tenant.Wildcard
+		}
+	}
+	if !p.IsDefault() {
+		r.Options = &p
+	}
+}
+
+// joinDynamic makes one record of two without a CA of one adapter.
+func (b *builder) joinDynamic(o *object, first, r *tenant.RecordSpec) {
+	if first.Options.Type != tenant.Dynamic || r.Options.Type != tenant.Dynamic {
+		b.problem(o.at, "MAC %s has several records without a CA: want one", r.MAC)
+		return
+	}
+	for _, a := range r.Options.Allow {
+		if len(first.Options.Allow) > 0 && !slices.Contains(first.Options.Allow, a) {
+			first.Options.Allow = append(first.Options.Allow, a)
 		}
 	}
 }
@@ -184,7 +234,7 @@ func (b *builder) placeRecord(o *object, a *attachment, r *tenant.RecordSpec) {
 		return
 	}
 	r.Host = h.Name
-	if h.ProviderAddresses[0].PA != tenant.PAFrom(pa) {
+	if h.ProviderAddresses[0].PA != tenant.PAFrom(pa) && (r.Options == nil || r.Options.Rule != tenant.Nat) {
 		r.PA = tenant.PAFrom(pa)
 	}
 }

@@ -55,6 +55,9 @@ func (w *exporter) write() {
 		if h.OVSDB != "" || h.OpenFlow != "" {
 			w.lost("host %q: how the controller reaches it", h.Name)
 		}
+		if h.MTU != tenant.DefaultMTU {
+			w.lost("host %q: the MTU of its underlay, %d", h.Name, h.MTU)
+		}
 	}
 	w.line("$Hosts = @(%s)", strings.Join(hosts, ", "))
 	if len(hosts) == 0 {
@@ -66,7 +69,13 @@ func (w *exporter) write() {
 	for h := range w.p.Hosts() {
 		w.line("$iface = Get-NetAdapter $WNVNIC -CimSession %s", quote(h.Name))
 		for _, pa := range h.ProviderAddresses {
-			w.line("New-NetVirtualizationProviderAddress -InterfaceIndex $iface.InterfaceIndex -ProviderAddress '%s' -PrefixLength $PrefixLength -CimSession %s", pa.PA, quote(h.Name))
+			w.line("New-NetVirtualizationProviderAddress -InterfaceIndex $iface.InterfaceIndex -ProviderAddress '%s' -PrefixLength $PrefixLength%s -CimSession %s", pa.PA, vlan(pa), quote(h.Name))
+			if pa.Weight > 1 || pa.Uplink != "" {
+				w.lost("PA %s of host %q: its weight and its uplink", pa.PA, h.Name)
+			}
+		}
+		for _, r := range h.Routes {
+			w.line("New-NetVirtualizationProviderRoute -InterfaceIndex $iface.InterfaceIndex -DestinationPrefix '%s' -NextHop '%s' -Metric %d -CimSession %s", r.Prefix, r.NextHop, r.Metric, quote(h.Name))
 		}
 	}
 	gateway := false
@@ -77,6 +86,13 @@ func (w *exporter) write() {
 		w.lost("gateway MAC %s: there is no subnet", w.p.GatewayMAC())
 	}
 	w.attachments()
+}
+
+func vlan(a tenant.ProviderAddress) string {
+	if a.VLAN == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" -VlanID %d", a.VLAN)
 }
 
 func (w *exporter) emptyWithoutHosts() {
@@ -102,6 +118,9 @@ func (w *exporter) domain(d tenant.RoutingDomain) (gateway bool) {
 		if s.Name != s.VSID.String() {
 			w.lost("subnet %s: its name %q", s.VSID, s.Name)
 		}
+		if s.Multicast.Mode != tenant.MulticastOff || s.DHCP || len(s.DNS) > 0 || s.Domain != "" || s.Lease != tenant.DefaultLease || s.MTU != 0 {
+			w.lost("subnet %s: what it says of multicast, DHCP and its MTU", s.VSID)
+		}
 		for _, p := range s.Prefixes {
 			hop := "0.0.0.0"
 			if p.Prefix().Addr().Is6() {
@@ -125,21 +144,39 @@ func (w *exporter) domain(d tenant.RoutingDomain) (gateway bool) {
 	if records == 0 && d.Customer != "" {
 		w.lost("routing domain %q: its customer %q, as there is no record in it", d.Name, d.Customer)
 	}
+	w.routes(d, rdid)
+	return gateway
+}
+
+func (w *exporter) routes(d tenant.RoutingDomain, rdid string) {
 	type way struct {
 		to  tenant.CAPrefix
 		hop tenant.CA
+		of  tenant.VSID
 	}
 	seen := map[way]bool{}
 	for r := range w.p.RoutesOf(d.RDID) {
-		if seen[way{r.Prefix, r.NextHop}] { // it came with a lower metric
+		if r.BlackHole {
+			w.lost("route to %s in routing domain %q: it is a black hole", r.Prefix, d.Name)
+			continue
+		}
+		of := w.subnetOf(d, r.NextHop)
+		switch r.VSID {
+		case 0:
+		case of: // which would be a route of the whole domain
+			w.lost("route to %s by %s in routing domain %q: it is for VSID %s alone, which its next hop is in", r.Prefix, r.NextHop, d.Name, of)
+			continue
+		default:
+			of = r.VSID
+		}
+		if seen[way{r.Prefix, r.NextHop, of}] { // it came with a lower metric
 			w.lost("route to %s by %s with metric %d in routing domain %q: it is there with a lower metric, and has one", r.Prefix, r.NextHop, r.Metric, d.Name)
 			continue
 		}
-		seen[way{r.Prefix, r.NextHop}] = true
+		seen[way{r.Prefix, r.NextHop, of}] = true
 		w.line("New-NetVirtualizationCustomerRoute -RoutingDomainID %s -VirtualSubnetID %s -DestinationPrefix '%s' -NextHop '%s' -Metric %d -CimSession $Hosts",
-			rdid, w.subnetOf(d, r.NextHop), r.Prefix, r.NextHop, r.Metric)
+			rdid, of, r.Prefix, r.NextHop, r.Metric)
 	}
-	return gateway
 }
 
 // subnetOf returns the subnet of a routing domain that has ca.
@@ -154,28 +191,60 @@ func (w *exporter) subnetOf(d tenant.RoutingDomain, ca tenant.CA) tenant.VSID {
 
 func (w *exporter) records(d tenant.RoutingDomain, s tenant.VirtualSubnet) (written int) {
 	for o := range w.p.RecordObjectsOf(s.VSID) {
-		r, _ := w.p.Record(s.VSID, o.CA)
+		r, _ := w.p.RecordByKey(o.Key())
+		ca := r.CA.String()
+		if !r.CA.IsValid() {
+			ca = "0.0.0.0"
+		}
 		if r.Host == "" {
-			w.lost("record of CA %s in VSID %s: VM %q has no host, and a lookup record wants a PA", r.CA, s.VSID, r.VM)
+			w.lost("record of CA %s in VSID %s: VM %q has no host, and a lookup record wants a PA", ca, s.VSID, r.VM)
 			continue
 		}
 		pa := o.PA
+		if r.Rule == tenant.Nat {
+			if pa.IsValid() && pa != r.NatPA {
+				w.lost("record of CA %s in VSID %s: PA %s, as it has %s for rule nat", ca, s.VSID, pa, r.NatPA)
+			}
+			pa = r.NatPA
+		}
 		if !pa.IsValid() {
 			h, _ := w.p.Host(r.Host)
 			pa = h.ProviderAddresses[0].PA
 		}
-		more := ""
+		more := typeOf(&r)
+		if r.UseVMMAC {
+			more += " -UseVmMACAddress $true"
+		}
 		if d.Customer != "" {
 			more += " -CustomerID " + quote(d.Customer)
 		}
-		if r.IfaceID != r.VM {
-			more += " -Context " + quote(ifacePrefix+r.IfaceID)
+		if text := contextOf(&r); text != "" {
+			more += " -Context " + quote(text)
 		}
-		w.line("New-NetVirtualizationLookupRecord -VirtualSubnetID %s -CustomerAddress '%s' -MACAddress '%s' -ProviderAddress '%s' -Rule TranslationMethodEncap -VMName %s%s -CimSession $Hosts",
-			s.VSID, r.CA, bareMAC(r.MAC), pa, quote(r.VM), more)
+		w.line("New-NetVirtualizationLookupRecord -VirtualSubnetID %s -CustomerAddress '%s' -MACAddress '%s' -ProviderAddress '%s' -Rule %s -VMName %s%s -CimSession $Hosts",
+			s.VSID, ca, bareMAC(r.MAC), pa, ruleOf(&r), quote(r.VM), more)
 		written++
 	}
 	return written
+}
+
+func ruleOf(r *tenant.LookupRecord) string {
+	if r.Rule == tenant.Nat {
+		return "TranslationMethodNat"
+	}
+	return "TranslationMethodEncap"
+}
+
+func typeOf(r *tenant.LookupRecord) string {
+	switch r.Type {
+	case tenant.Dynamic:
+		return " -Type Dynamic"
+	case tenant.L2Only:
+		return " -Type L2Only"
+	case tenant.Wildcard:
+		return " -Type GatewayWildcard"
+	}
+	return ""
 }
 
 func (w *exporter) attachments() {
@@ -184,6 +253,9 @@ func (w *exporter) attachments() {
 	for h := range w.p.Hosts() {
 		open := false
 		for r := range w.p.RecordsOn(h.Name) {
+			if first, _ := w.p.RecordByIfaceID(r.IfaceID); first.Key() != r.Key() {
+				continue // another CA of the adapter
+			}
 			if !open {
 				w.line("Invoke-Command -ComputerName %s {", quote(h.Name))
 				open = true
