@@ -25,7 +25,7 @@ const (
 func exitCodes() [][2]string {
 	return [][2]string{
 		{"0", "All is well. The controller also ends with it on SIGTERM and SIGINT."},
-		{"1", "The command failed, or found what should not be (diff, testbed pingall: a difference; verify: a counterexample)."},
+		{"1", "The command failed, or found what should not be (diff, testbed pingall: a difference; verify: a counterexample; doctor: something wrong)."},
 		{"2", "The command line is wrong: unknown command or flag, missing or surplus argument."},
 		{"3", "An input is wrong or missing: policy, settings, topology, or what the API refuses."},
 		{"4", "A controller or a switch does not answer."},

@@ -44,7 +44,7 @@ which need no switch; "nvgre-ofctl testbed" builds a network to try it on.`,
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		controllerCmd(version), validateCmd(), compileCmd(), dumpFlowsCmd(), verifyCmd(), traceCmd(), pingCmd(), explainCmd(), dropsCmd(), statusCmd(), schemaCmd(), versionCmd(version),
+		controllerCmd(version), validateCmd(), compileCmd(), dumpFlowsCmd(), verifyCmd(), traceCmd(), pingCmd(), explainCmd(), dropsCmd(), statusCmd(), doctorCmd(), schemaCmd(), versionCmd(version),
 		applyCmd(), deleteCmd(), diffCmd(), getCmd(), historyCmd(), rollbackCmd(), waitCmd(), watchCmd(),
 		importCmd(), exportCmd(),
 		testbedcmd.New(),

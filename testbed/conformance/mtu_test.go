@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -19,8 +20,8 @@ var mtuRows = []Row{
 	{Name: "path-mtu-reported", Source: "RFC 7637, 4.4", Level: Recommended,
 		Says: "an inner packet that is too big gets ICMP \"fragmentation needed\" or \"packet too big\" with the CA MTU from its router",
 		Note: "it is lost without a word"},
-	{Name: "underlay-mtu-checked", Source: "RFC 7637, 4.4; HNV Test-EncapOverheadSettings", Level: Recommended,
-		Says: "a check on a host finds that the underlay cannot carry the overlay, by packets of the full size", Note: "there is no such check"},
+	{Name: "underlay-mtu-checked", Source: "RFC 7637, 4.4; HNV Test-EncapOverheadSettings", Level: Recommended, Test: underlayMTU,
+		Says: "nvgre-ofctl doctor on a host finds that the underlay cannot carry the overlay, by packets of the full size"},
 }
 
 func fullSizeCarried(t *testing.T, n *Network) {
@@ -48,6 +49,46 @@ func neverFragmented(t *testing.T, n *Network) {
 		if int(f.IP.Length) > n.Plan().MTU {
 			t.Errorf("an outer packet of %d octets: %s", f.IP.Length, f)
 		}
+	}
+}
+
+// doctor runs `nvgre-ofctl doctor` on a host and returns what it finds wrong.
+func doctor(t *testing.T, n *Network, host string, args ...string) (wrong []string) {
+	t.Helper()
+	out, errs, code := n.OnHost(host, append([]string{"doctor", "-o", "json", "--policy", n.Policy}, args...)...)
+	var d struct {
+		Host     string
+		Findings []struct{ Check, Verdict, What, Do string }
+	}
+	if err := json.Unmarshal([]byte(out), &d); err != nil || d.Host != host {
+		t.Fatalf("doctor on %s exits with %d: %v\n%s%s", host, code, err, out, errs)
+	}
+	for _, f := range d.Findings {
+		if f.Verdict == "wrong" {
+			wrong = append(wrong, f.Check+": "+f.What+" -> "+f.Do)
+		}
+	}
+	if want := min(len(wrong), 1); code != want {
+		t.Errorf("doctor exits with %d, want %d\n%s", code, want, out)
+	}
+	return wrong
+}
+
+func underlayMTU(t *testing.T, n *Network) {
+	for _, h := range n.In.Hosts {
+		if wrong := doctor(t, n, h.Name); len(wrong) > 0 {
+			t.Errorf("host %s at first: %s", h.Name, strings.Join(wrong, "\n"))
+		}
+	}
+	// A switch port between h1 and h2 that carries less, without a word.
+	n.deviceMTU(t, n.UnderlayNamespace(), n.HostNamed("h2").Port, 1400)
+	defer n.deviceMTU(t, n.UnderlayNamespace(), n.HostNamed("h2").Port, n.Plan().MTU)
+	wrong := doctor(t, n, "h1", "--peer", "h2")
+	if len(wrong) != 1 || !strings.Contains(wrong[0], "h2 (10.99.0.2) carries 1400 octets of the 1500") || !strings.Contains(wrong[0], "set mtu of host h1 to 1400") {
+		t.Errorf("with a port of 1400 octets: %s", strings.Join(wrong, "\n"))
+	}
+	if wrong := doctor(t, n, "h1", "--peer", "h3"); len(wrong) > 0 {
+		t.Errorf("the way to h3: %s", strings.Join(wrong, "\n"))
 	}
 }
 

@@ -180,19 +180,24 @@ func (n *Network) Reply(t *testing.T, vm, target string) net.HardwareAddr {
 func (n *Network) setMTU(t *testing.T, vm string, mtu int) {
 	t.Helper()
 	v := n.VM(vm)
-	for ns, device := range map[string]string{v.Namespace: testbed.VMDevice, n.HostNamespace(v.Host): v.Port} {
-		h, err := netspace.Handle(ns)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer h.Close()
-		link, err := h.LinkByName(device)
-		if err == nil {
-			err = h.LinkSetMTU(link, mtu)
-		}
-		if err != nil {
-			t.Fatalf("MTU of %s in %s: %v", device, ns, err)
-		}
+	n.deviceMTU(t, v.Namespace, testbed.VMDevice, mtu)
+	n.deviceMTU(t, n.HostNamespace(v.Host), v.Port, mtu)
+}
+
+// deviceMTU sets the MTU of a device.
+func (n *Network) deviceMTU(t *testing.T, namespace, device string, mtu int) {
+	t.Helper()
+	h, err := netspace.Handle(namespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	link, err := h.LinkByName(device)
+	if err == nil {
+		err = h.LinkSetMTU(link, mtu)
+	}
+	if err != nil {
+		t.Fatalf("MTU of %s in %s: %v", device, namespace, err)
 	}
 }
 

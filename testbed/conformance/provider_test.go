@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,8 +19,8 @@ var providerRows = []Row{
 		Says: "hosts on different subnets of the underlay reach each other through its router"},
 	{Name: "pa-vlan-bond", Source: "HNV provider addresses", Level: HNV, On: Bonded, Test: linkLoss,
 		Says: "a PA on a tagged VLAN of a bonded pair of links outlives the loss of either link: nothing is lost once it is noticed"},
-	{Name: "provider-routes", Source: "HNV provider routes", Level: HNV,
-		Says: "provider routes are compared with what the host's switch uses", Note: "the policy has none"},
+	{Name: "provider-routes", Source: "HNV provider routes", Level: HNV, Test: providerRoutes,
+		Says: "nvgre-ofctl doctor compares the policy's provider routes with the host's routing table"},
 	{Name: "neighbour-pinned", Source: "RFC 7637, 5", Level: Says, Test: neighbourPinned,
 		Says: "no frame of the underlay changes where packets to a PA go: neither forged ARP nor GRE with a forged source"},
 }
@@ -69,6 +70,24 @@ func linkLoss(t *testing.T, n *Network) {
 	}
 	if m, err := n.Testbed.Ping(t.Context()); err != nil || m.Differences > 0 {
 		t.Errorf("at the end: %+v, %v", m, err)
+	}
+}
+
+func providerRoutes(t *testing.T, n *Network) {
+	before := n.ReadPolicy()
+	defer n.WritePolicy(before)
+	route := func(prefix, via string) []string {
+		n.WritePolicy(strings.Replace(before, "{name: h1, ", fmt.Sprintf("{name: h1, routes: [{prefix: %s, next_hop: %s}], ", prefix, via), 1))
+		return doctor(t, n, "h1", "--peer", "h2")
+	}
+	if wrong := route("0.0.0.0/0", "10.99.0.254"); len(wrong) > 0 {
+		t.Errorf("a route that is there: %v", wrong)
+	}
+	if wrong := route("0.0.0.0/0", "10.99.0.253"); len(wrong) != 1 || !strings.Contains(wrong[0], "the host routes 0.0.0.0/0 by 10.99.0.254, the policy by 10.99.0.253") {
+		t.Errorf("another next hop: %v", wrong)
+	}
+	if wrong := route("10.99.3.0/24", "10.99.0.254"); len(wrong) != 1 || !strings.Contains(wrong[0], "has no route for 10.99.3.0/24") || !strings.Contains(wrong[0], "ip route replace 10.99.3.0/24 via 10.99.0.254") {
+		t.Errorf("a route that is missing: %v", wrong)
 	}
 }
 

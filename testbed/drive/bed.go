@@ -145,6 +145,17 @@ func (b *Bed) CLI(args ...string) (stdout, stderr string, code int) {
 	return Run(b.t, b.binary, args...)
 }
 
+// OnHost runs nvgre-ofctl on a host of the testbed.
+func (b *Bed) OnHost(host string, args ...string) (stdout, stderr string, code int) {
+	b.t.Helper()
+	var out, errs bytes.Buffer
+	code, err := b.Exec(b.t.Context(), host, testbed.Command{Args: append([]string{b.binary}, args...), Stdout: &out, Stderr: &errs})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return out.String(), errs.String(), code
+}
+
 // TestbedCLI runs a subcommand of `nvgre-ofctl testbed` on this testbed.
 func (b *Bed) TestbedCLI(args ...string) (stdout, stderr string, code int) {
 	b.t.Helper()
