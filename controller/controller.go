@@ -48,6 +48,7 @@ type Controller struct {
 	turned   turned // when the loop last did
 	namers   namers
 	drift    driftRing
+	gossip   *gossip
 
 	// The loop alone changes what follows, holding mu; so it reads without.
 	mu        sync.Mutex
@@ -89,7 +90,7 @@ type Controller struct {
 func New(s *settings.Settings, o Options) (*Controller, error) {
 	c := &Controller{
 		settings: s, opts: o, log: o.Log, started: time.Now(), hosts: map[string]*host{},
-		tableNames: flows.TableNames(), inbox: newInbox(), registry: prometheus.NewRegistry(), clock: clock{now: time.Now},
+		tableNames: flows.TableNames(), inbox: newInbox(), registry: prometheus.NewRegistry(), gossip: newGossip(), clock: clock{now: time.Now},
 		engine: calc.New(calc.Options{Linger: s.Linger > 0}), waits: newWaits(),
 	}
 	c.configured = make(map[string]settings.Host, len(s.Hosts))

@@ -193,6 +193,7 @@ func (w *waits) settle(c *Controller) {
 	}
 	for h := range w.poke {
 		delete(w.poke, h)
+		c.tellOf(h)
 		if h.connected {
 			h.setMarks(c.marks(h))
 		}

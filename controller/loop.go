@@ -88,10 +88,12 @@ func (c *Controller) turn(ctx context.Context) {
 			if d&dirtSwitch != 0 {
 				c.confirm(h)
 			}
+			c.tellOf(h)
 		}
 	}
 	for _, h := range changed {
 		c.examine(h)
+		c.tellOf(h)
 	}
 	c.checkFar()
 	c.waits.settle(c)

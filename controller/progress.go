@@ -209,16 +209,14 @@ type faraway struct {
 	refused []string
 }
 
-// look gathers how far the hosts are that other controllers drive, and those
-// that came here meanwhile: those that are furthest behind first.
-func (c *Controller) look() []faraway {
-	owners := c.group.Owners()
+// heard returns what controllers have told of the tenures that they have now, by
+// controller, and the hosts that they name.
+func (c *Controller) heard(owners map[string]ha.Owner) (told map[string]progress, exceptions map[string]behind) {
 	digests := map[string]ha.Digest{}
 	for name, o := range owners {
 		digests[o.Member] = digests[o.Member].With(name, o.Revision)
 	}
-	told := map[string]progress{}
-	exceptions := map[string]behind{}
+	told, exceptions = map[string]progress{}, map[string]behind{}
 	for member, data := range c.board.Progress() {
 		var p progress
 		// What speaks of other tenures than are known here is old, or is about to
@@ -230,6 +228,14 @@ func (c *Controller) look() []faraway {
 			}
 		}
 	}
+	return told, exceptions
+}
+
+// look gathers how far the hosts are that other controllers drive, and those
+// that came here meanwhile: those that are furthest behind first.
+func (c *Controller) look() []faraway {
+	owners := c.group.Owners()
+	told, exceptions := c.heard(owners)
 	out := c.strides.behind[:0]
 	for name := range c.reachable {
 		f := faraway{name: name}

@@ -1,7 +1,6 @@
 package controller
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -99,19 +98,6 @@ func (c *Controller) publishAttachments(h *host, as []flows.Attachment) {
 		h.published = ids
 		c.board.PublishAttachments(h.tenure, ids)
 	}
-}
-
-// drivenElsewhere lists the hosts that others drive, or nobody. c.mu is held.
-func (c *Controller) drivenElsewhere() []admin.Elsewhere {
-	var out []admin.Elsewhere
-	owners := c.group.Owners()
-	for name := range c.reachable {
-		if c.hosts[name] == nil {
-			out = append(out, admin.Elsewhere{Name: name, Controller: owners[name].Member})
-		}
-	}
-	slices.SortFunc(out, func(a, b admin.Elsewhere) int { return cmp.Compare(a.Name, b.Name) })
-	return out
 }
 
 func storeStatus(s store.Status) *admin.Store {

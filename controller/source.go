@@ -90,6 +90,7 @@ func (c *Controller) openSource(ctx context.Context, run func(func(context.Conte
 		return c.board.Run(boardCtx)
 	})
 	run(c.watchBoard)
+	run(c.tellOthers)
 	return &storeSource{st}, end, nil
 }
 

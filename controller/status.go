@@ -45,7 +45,6 @@ func (c *Controller) Status() *admin.Status {
 	if c.group != nil {
 		self := c.group.Self()
 		s.Store.Frozen = self.Frozen || self.Member == "" && c.policy != nil
-		s.Elsewhere = c.drivenElsewhere()
 	}
 	s.Problems = append([]string{}, c.problems...)
 	if c.news.err != nil {
@@ -65,8 +64,18 @@ func (c *Controller) Status() *admin.Status {
 		s.Hosts = append(s.Hosts, c.hostStatus(h))
 		s.Attachments = append(s.Attachments, c.attachmentStatus(h)...)
 	}
+	if c.group != nil {
+		var more []admin.Attachment
+		s.Elsewhere, more = c.ofOthers()
+		if len(more) > 0 {
+			s.Attachments = append(s.Attachments, more...)
+			slices.SortStableFunc(s.Attachments, func(a, b admin.Attachment) int {
+				return cmp.Or(cmp.Compare(a.Host, b.Host), cmp.Compare(a.IfaceID, b.IfaceID))
+			})
+		}
+	}
 	if c.policy != nil {
-		s.Policy.Unattached, s.Policy.Absent = c.absent()
+		s.Policy.Unattached, s.Policy.Absent = c.absent(s.Attachments)
 	}
 	s.Judge()
 	return s
@@ -76,14 +85,12 @@ func (c *Controller) Status() *admin.Status {
 const mostAbsent = 20
 
 // absent looks for VMs of the policy that no host reports.
-func (c *Controller) absent() (n int, first []admin.Absent) {
+func (c *Controller) absent(all []admin.Attachment) (n int, first []admin.Absent) {
 	there := map[string]bool{}
-	for _, h := range c.hosts {
-		for i := range h.state.Attachments {
-			if id := h.state.Attachments[i].IfaceID; !there[id] {
-				if _, ok := c.policy.RecordByIfaceID(id); ok {
-					there[id] = true
-				}
+	for i := range all {
+		if id := all[i].IfaceID; !there[id] {
+			if _, ok := c.policy.RecordByIfaceID(id); ok {
+				there[id] = true
 			}
 		}
 	}
@@ -160,9 +167,7 @@ func (c *Controller) attachmentStatus(h *host) []admin.Attachment {
 			Host: h.name, IfaceID: a.IfaceID, Interface: a.Interface, OFPort: a.OFPort,
 			Installed: h.installed[installedKey{a.Interface, a.IfaceID, a.OFPort}],
 		}
-		if r, ok := c.policy.RecordByIfaceID(a.IfaceID); ok {
-			d, _ := c.policy.RoutingDomain(r.RDID)
-			st.RoutingDomain, st.VM, st.CA, st.VSID = d.Name, r.VM, r.CA.String(), uint32(r.VSID)
+		if r, ok := c.nameRecord(&st); ok {
 			if mac, err := tenant.ParseMAC(a.MAC); a.MAC != "" && (err != nil || mac != r.MAC) {
 				st.Problem = fmt.Sprintf("attached-mac is %s, the lookup record says %s: one of them is wrong, and port security follows the record", a.MAC, r.MAC)
 			}
@@ -175,6 +180,18 @@ func (c *Controller) attachmentStatus(h *host) []admin.Attachment {
 		out = append(out, st)
 	}
 	return out
+}
+
+// nameRecord says whose an attachment is.
+func (c *Controller) nameRecord(st *admin.Attachment) (r tenant.LookupRecord, ok bool) {
+	if c.policy == nil {
+		return r, false
+	}
+	if r, ok = c.policy.RecordByIfaceID(st.IfaceID); ok {
+		d, _ := c.policy.RoutingDomain(r.RDID)
+		st.RoutingDomain, st.VM, st.CA, st.VSID = d.Name, r.VM, r.CA.String(), uint32(r.VSID)
+	}
+	return r, ok
 }
 
 func inactiveText(inactive bool) string {

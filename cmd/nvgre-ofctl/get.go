@@ -384,7 +384,7 @@ func getAttachments(ctx context.Context, cl *client.Client, g *getFlags, name st
 	for _, a := range as {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s", cmp.Or(a.VM, "-"), cmp.Or(a.RoutingDomain, "-"), cmp.Or(a.CA, "-"), vsid(a.VSID), a.Host, yes(a.Installed), cmp.Or(a.Problem, "-"))
 		if g.output == "wide" {
-			fmt.Fprintf(t, "\t%s\t%s\t%d", a.IfaceID, a.Interface, a.OFPort)
+			fmt.Fprintf(t, "\t%s\t%s\t%d", a.IfaceID, cmp.Or(a.Interface, "-"), a.OFPort)
 		}
 		fmt.Fprintln(t)
 	}

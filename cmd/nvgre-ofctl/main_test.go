@@ -272,7 +272,7 @@ func TestOperator(t *testing.T) {
 	})
 	out, stderr, code := ofctl(t, "status", "--config", config)
 	if code != 0 || !strings.Contains(out, "All is well.") || !strings.Contains(out, "web1") ||
-		!strings.Contains(out, "\nattached to no host of this controller: blue/web2, blue/roam\n") {
+		!strings.Contains(out, "\nattached to no host: blue/web2, blue/roam\n") {
 		t.Errorf("status: code %d, %s%s", code, stderr, out)
 	}
 	out, _, _ = ofctl(t, "status", "--config", config, "-o", "json")

@@ -100,9 +100,14 @@ func printStatus(w io.Writer, s *admin.Status) error {
 	}
 	if len(s.Elsewhere) > 0 {
 		fmt.Fprintln(w)
-		fmt.Fprintln(t, "HOST\tDRIVEN BY")
+		fmt.Fprintln(t, "HOST\tDRIVEN BY\tOVSDB\tOPENFLOW\tIN SYNC\tREVISION\tREFUSED\tFOREIGN")
 		for _, e := range s.Elsewhere {
-			fmt.Fprintf(t, "%s\t%s\n", e.Name, cmp.Or(e.Controller, "NOBODY"))
+			if h := e.Status; h != nil {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%d\n", e.Name, e.Controller, up(h.OVSDB.Connected), up(h.OpenFlow.Connected), yes(h.InSync),
+					h.RevisionInstalled, h.FlowsRefused, h.FlowsForeign)
+				continue
+			}
+			fmt.Fprintf(t, "%s\t%s\t-\t-\t-\t-\t-\t-\n", e.Name, cmp.Or(e.Controller, "NOBODY"))
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -113,14 +118,14 @@ func printStatus(w io.Writer, s *admin.Status) error {
 		fmt.Fprintln(t, "VM\tROUTING DOMAIN\tCA\tVSID\tHOST\tIFACE-ID\tINTERFACE\tPORT\tINSTALLED")
 		for _, a := range s.Attachments {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\n", cmp.Or(a.VM, "-"), cmp.Or(a.RoutingDomain, "-"), cmp.Or(a.CA, "-"), vsid(a.VSID),
-				a.Host, a.IfaceID, a.Interface, a.OFPort, installed(s, &a))
+				a.Host, a.IfaceID, cmp.Or(a.Interface, "-"), a.OFPort, installed(s, &a))
 		}
 		if err := t.Flush(); err != nil {
 			return err
 		}
 	}
 	if s.Policy.Unattached > 0 {
-		fmt.Fprintf(w, "\nattached to no host of this controller: %s\n", absent(&s.Policy))
+		fmt.Fprintf(w, "\nattached to no host: %s\n", absent(&s.Policy))
 	}
 	if err := printDrift(w, s.Drift); err != nil {
 		return err

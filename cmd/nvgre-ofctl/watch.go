@@ -221,7 +221,7 @@ is missing.`,
 // installedEverywhere reports whether all attachments are, and notes what is missing.
 func installedEverywhere(as []admin.Attachment, missing *string) bool {
 	if len(as) == 0 {
-		*missing = "no port with its iface-id is on any host of the controller: is the VM running, and is external_ids:iface-id set?"
+		*missing = "no port with its iface-id is on any host: is the VM running, and is external_ids:iface-id set?"
 		return false
 	}
 	for _, a := range as {

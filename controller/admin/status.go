@@ -60,6 +60,9 @@ type Member struct {
 type Elsewhere struct {
 	Name       string `json:"name"`
 	Controller string `json:"controller"` // "" while none does
+	// Status is what that controller has told of it, without numbers of flows
+	// and times; nil: nothing yet.
+	Status *Host `json:"status,omitempty"`
 }
 
 // Policy is the policy in force and what became of the last attempt to read
@@ -168,7 +171,10 @@ type Refusal struct {
 
 // Attachment is a VM's port on a host.
 type Attachment struct {
-	Host          string `json:"host"`
+	Host string `json:"host"`
+	// Controller that drives the host, where it is another; then Interface and
+	// OFPort are not known here.
+	Controller    string `json:"controller,omitempty"`
 	IfaceID       string `json:"iface_id"`
 	Interface     string `json:"interface"`
 	OFPort        uint32 `json:"ofport"`
@@ -200,14 +206,22 @@ func (s *Status) Judge() {
 	if s.Store != nil && s.Store.Frozen {
 		trouble("etcd does not answer this controller: changes of its hosts are frozen, forwarding goes on")
 	}
-	for _, e := range s.Elsewhere {
-		if e.Controller == "" {
+	s.Trouble = append(s.Trouble, s.Problems...)
+	hosts := make([]*Host, 0, len(s.Hosts)+len(s.Elsewhere))
+	for i := range s.Hosts {
+		hosts = append(hosts, &s.Hosts[i])
+	}
+	for i := range s.Elsewhere {
+		switch e := &s.Elsewhere[i]; {
+		case e.Controller == "":
 			missing("host %s: no controller drives it", e.Name)
+		case e.Status == nil:
+			missing("host %s: its controller %s has told nothing of it yet", e.Name, e.Controller)
+		default:
+			hosts = append(hosts, e.Status)
 		}
 	}
-	s.Trouble = append(s.Trouble, s.Problems...)
-	for i := range s.Hosts {
-		h := &s.Hosts[i]
+	for _, h := range hosts {
 		if !h.OVSDB.Connected {
 			trouble("host %s: OVSDB at %s: %s", h.Name, h.OVSDB.Address, h.OVSDB.problem())
 		}
@@ -226,7 +240,7 @@ func (s *Status) Judge() {
 		default:
 			missing("host %s: revision %d is on its way, %d is in place", h.Name, h.RevisionWanted, h.RevisionInstalled)
 		}
-		if h.FlowsRefused > 0 {
+		if h.FlowsRefused > 0 && len(h.Refused) > 0 {
 			trouble("host %s: %d flows are not in place, such as that of %s: %s", h.Name, h.FlowsRefused, h.Refused[0].Owner, h.Refused[0].Error)
 		}
 		if h.FlowsShadowing > 0 && len(h.Shadows) > 0 {
@@ -238,7 +252,11 @@ func (s *Status) Judge() {
 		}
 	}
 	for i := range s.Attachments {
-		if a := &s.Attachments[i]; a.Problem != "" {
+		switch a := &s.Attachments[i]; {
+		case a.Problem == "":
+		case a.Controller != "":
+			trouble("host %s: attachment %s: %s", a.Host, a.IfaceID, a.Problem)
+		default:
 			trouble("host %s: attachment %s (%s): %s", a.Host, a.IfaceID, a.Interface, a.Problem)
 		}
 	}

@@ -53,7 +53,18 @@ func (s *service) hostStatus(_ context.Context, in *hostStatusInput) (*hostStatu
 			return &hostStatusOutput{&st.Hosts[i]}, nil
 		}
 	}
-	return nil, problem(http.StatusNotFound, TypeNotFound, fmt.Sprintf("this controller drives no host %q", in.Name))
+	for _, e := range st.Elsewhere {
+		switch {
+		case e.Name != in.Name:
+		case e.Status != nil:
+			return &hostStatusOutput{e.Status}, nil
+		case e.Controller == "":
+			return nil, problem(http.StatusNotFound, TypeNotFound, fmt.Sprintf("no controller drives host %q now: try again", in.Name))
+		default:
+			return nil, problem(http.StatusNotFound, TypeNotFound, fmt.Sprintf("controller %s, which drives host %q, has told nothing of it yet: try again", e.Controller, in.Name))
+		}
+	}
+	return nil, problem(http.StatusNotFound, TypeNotFound, fmt.Sprintf("there is no host %q, or nobody says how to reach it", in.Name))
 }
 
 func (s *service) attachments(_ context.Context, in *attachmentsInput) (*attachmentsOutput, error) {

@@ -342,12 +342,38 @@ func TestInstalledAcrossControllers(t *testing.T) {
 	if err := host.WaitInstalled(short, r.VM); err == nil {
 		t.Error("a VM is marked as installed while a host of another controller lacks its flows")
 	}
+	for i := range x.c {
+		if out, err := x.cli(i, "wait", "--installed", r.VM, "--timeout", "300ms"); err == nil || !strings.Contains(out, "not in place everywhere") {
+			t.Errorf("at c%d it is installed meanwhile: %v: %s", i+1, err, out)
+		}
+	}
 	start := time.Now()
 	other.SetFaults(fleet.Faults{})
 	if err := host.WaitInstalled(soon(t), r.VM); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("marked %v after the last host went on", time.Since(start).Round(time.Millisecond))
+	// Every controller answers for all hosts.
+	for i := range x.c {
+		if out, err := x.cli(i, "wait", "--installed", r.VM, "--timeout", "10s"); err != nil {
+			t.Errorf("at c%d: %v: %s", i+1, err, out)
+		}
+		t.Logf("known at c%d after %v", i+1, time.Since(start).Round(time.Millisecond))
+		out := ""
+		until(t, "all is well everywhere", func() (ok bool) {
+			var err error
+			out, err = x.cli(i, "get", "status")
+			return err == nil
+		})
+		for n := range x.f.Len() {
+			if !strings.Contains(out, fmt.Sprintf("h%d ", n+1)) {
+				t.Errorf("the status of c%d lacks h%d: %s", i+1, n+1, out)
+			}
+		}
+		if out, err := x.cli(i, "get", "status", fmt.Sprintf("h%d", h+1)); err != nil || !strings.Contains(out, "in sync") {
+			t.Errorf("the status of one host at c%d: %v: %s", i+1, err, out)
+		}
+	}
 
 	// The usual time from the port to the mark, where others must confirm.
 	if err := host.Detach(r.VM); err != nil {
