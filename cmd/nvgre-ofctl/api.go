@@ -42,6 +42,9 @@ func (c *connection) addFlags(cmd *cobra.Command, timeout time.Duration) {
 	}
 }
 
+// named reports whether the command line says which API is to be asked.
+func (c *connection) named() bool { return c != nil && (c.address != "" || c.socket != "") }
+
 func (c *connection) client() (*client.Client, error) {
 	if c.address == "" {
 		if c.socket != "" {

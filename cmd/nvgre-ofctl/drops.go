@@ -25,12 +25,13 @@ import (
 )
 
 type dropsOptions struct {
-	config, vm, output string
-	hosts              []string
-	watch              bool
-	interval           time.Duration
-	rounds             int
-	timeout            time.Duration
+	api        connection
+	vm, output string
+	hosts      []string
+	watch      bool
+	interval   time.Duration
+	rounds     int
+	timeout    time.Duration
 }
 
 func dropsCmd() *cobra.Command {
@@ -55,7 +56,7 @@ answer.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.config, "config", "", "the controller's settings file (default $"+settings.ConfigEnv+", else "+settings.DefaultFile+" where it exists)")
+	o.api.addFlags(cmd, 0)
 	f.StringVar(&o.vm, "vm", "", "only what is dropped of this VM: ROUTING-DOMAIN/VM, an iface-id or a name")
 	f.StringArrayVar(&o.hosts, "host", nil, "only this host (repeatable)")
 	f.BoolVarP(&o.watch, "watch", "w", false, "what is dropped from now on, again and again")
@@ -65,7 +66,7 @@ answer.`,
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long the hosts may take to answer")
 	completeFlag(cmd, "output", "table", "json")
 	var none string
-	_ = cmd.RegisterFlagCompletionFunc("vm", completeVMs(&o.config, &none))
+	_ = cmd.RegisterFlagCompletionFunc("vm", completeVMs(&o.api.config, &none))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return runDrops(cmd, &o) }
 	return cmd
 }
@@ -103,11 +104,11 @@ func runDrops(cmd *cobra.Command, o *dropsOptions) error {
 		return usagef("--interval is %s: want 100ms or more", o.interval)
 	}
 	ctx := cmd.Context()
-	s, err := dumpSettings(&dumpOptions{config: o.config})
+	s, err := dumpSettings(&dumpOptions{config: o.api.config})
 	if err != nil {
 		return err
 	}
-	p, err := policyInForce(ctx, s)
+	p, err := policyInForce(ctx, s, &o.api)
 	if err != nil {
 		return err
 	}

@@ -95,8 +95,8 @@ func dumpFlows(cmd *cobra.Command, o *dumpOptions, host string) error {
 		return err
 	}
 	var p *tenant.Policy
-	if tellsPolicy(s) {
-		if p, err = policyInForce(cmd.Context(), s); err != nil {
+	if tellsPolicy(s, nil) {
+		if p, err = policyInForce(cmd.Context(), s, nil); err != nil {
 			if o.domain != "" || o.vm != "" {
 				return err
 			}

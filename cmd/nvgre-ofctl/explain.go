@@ -17,8 +17,9 @@ import (
 )
 
 type explainOptions struct {
-	config, policy, output string
-	timeout                time.Duration
+	api            connection
+	policy, output string
+	timeout        time.Duration
 }
 
 func explainCmd() *cobra.Command {
@@ -48,7 +49,7 @@ no host is asked.`,
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.config, "config", "", "the controller's settings file (default $"+settings.ConfigEnv+", else "+settings.DefaultFile+" where it exists)")
+	o.api.addFlags(cmd, 0)
 	f.StringVar(&o.policy, "policy", "", "the policy file to name owners by; no host is asked")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Second, "how long the hosts may take to answer")
@@ -79,17 +80,17 @@ func runExplain(cmd *cobra.Command, o *explainOptions, text string) error {
 		return usagef("%w", err)
 	}
 	var p *tenant.Policy
-	s, err := dumpSettings(&dumpOptions{config: o.config})
+	s, err := dumpSettings(&dumpOptions{config: o.api.config})
 	if err != nil {
 		return err
 	}
 	switch {
 	case o.policy != "":
 		p, err = loadPolicy(cmd, o.policy)
-	case tellsPolicy(s):
-		p, err = policyInForce(cmd.Context(), s)
+	case tellsPolicy(s, &o.api):
+		p, err = policyInForce(cmd.Context(), s, &o.api)
 	}
-	if err != nil && (o.policy != "" || o.config != "") {
+	if err != nil && (o.policy != "" || o.api.config != "" || o.api.named()) {
 		return err
 	}
 	n := flows.NewNamer(p, nil)

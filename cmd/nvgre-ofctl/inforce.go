@@ -18,17 +18,24 @@ import (
 const policyTimeout = time.Minute
 
 // policyInForce returns the policy that the controller of these settings carries
-// out: that of the settings' policy file, else the one that its API tells. The
-// objects of the latter are in no file: they have keys only.
-func policyInForce(ctx context.Context, s *settings.Settings) (*tenant.Policy, error) {
-	if s.Policy != "" {
+// out: that of the settings' policy file, else the one that its API tells, by
+// which way from says. Where from names an API itself, that is asked in any case;
+// it may be nil. The objects that an API tells are in no file: they have keys only.
+func policyInForce(ctx context.Context, s *settings.Settings, from *connection) (*tenant.Policy, error) {
+	if s.Policy != "" && !from.named() {
 		p, err := policyfile.Load(s.Policy, 0)
 		return p, withCode(codeInput, err)
 	}
-	if !tellsPolicy(s) {
-		return nil, usagef("nothing tells the policy: give --config, or --policy")
+	if !tellsPolicy(s, from) {
+		return nil, usagef("nothing tells the policy: give --config, --api or --policy")
 	}
 	cl := client.Unix(s.APISocket)
+	if from.named() {
+		var err error
+		if cl, err = from.client(); err != nil {
+			return nil, err
+		}
+	}
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(ctx, policyTimeout)
 	defer cancel()
@@ -45,8 +52,8 @@ func policyInForce(ctx context.Context, s *settings.Settings) (*tenant.Policy, e
 
 // tellsPolicy reports whether anything says where the policy is. Without a
 // settings file that is a controller at the default socket.
-func tellsPolicy(s *settings.Settings) bool {
-	if s.Policy != "" || s.File != "" {
+func tellsPolicy(s *settings.Settings, from *connection) bool {
+	if s.Policy != "" || s.File != "" || from.named() {
 		return true
 	}
 	_, err := os.Stat(s.APISocket)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/explain"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/probe"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
@@ -51,10 +50,10 @@ The exit code is 0 where the request arrives, answered or not, 1 where it does n
 4 where hosts on its way do not answer.`,
 		Example:           "  nvgre-ofctl ping blue/web1 blue/db1\n  nvgre-ofctl ping blue/web1 10.0.2.13 --size 1458",
 		Args:              exactly(2, "a VM and a destination"),
-		ValidArgsFunction: completeVMs(&o.config, &o.policy),
+		ValidArgsFunction: completeVMs(&o.api.config, &o.policy),
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.config, "config", "", "the controller's settings file (default $"+settings.ConfigEnv+", else "+settings.DefaultFile+" where it exists)")
+	o.api.addFlags(cmd, 0)
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	f.IntVarP(&o.count, "count", "c", 3, "how many requests at most: no more are sent when one has been answered")
 	f.DurationVarP(&o.interval, "interval", "i", time.Second, "how long each is waited for")

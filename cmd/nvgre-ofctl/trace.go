@@ -20,7 +20,8 @@ import (
 )
 
 type traceOptions struct {
-	config, policy        string
+	api                   connection
+	policy                string
 	live, ofproto         bool
 	output                string
 	proto                 string
@@ -55,10 +56,10 @@ intended), 1 where it does not, 4 where hosts on its way do not answer.`,
 		Example: "  nvgre-ofctl trace blue/web1 blue/db1 --proto tcp --dport 5432\n  nvgre-ofctl trace blue/web1 10.0.2.13 --live\n" +
 			"  nvgre-ofctl trace web1 web2 --policy new.yaml --proto arp",
 		Args:              exactly(2, "a VM and a destination"),
-		ValidArgsFunction: completeVMs(&o.config, &o.policy),
+		ValidArgsFunction: completeVMs(&o.api.config, &o.policy),
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.config, "config", "", "the controller's settings file (default $"+settings.ConfigEnv+", else "+settings.DefaultFile+" where it exists)")
+	o.api.addFlags(cmd, 0)
 	f.StringVar(&o.policy, "policy", "", "a policy file to trace in by itself, before it is applied; - is standard input")
 	f.BoolVar(&o.live, "live", false, "the flows that the switches have")
 	f.BoolVar(&o.ofproto, "ofproto", false, "as --live, and ask Open vSwitch's own trace too")
@@ -89,8 +90,8 @@ func runTrace(cmd *cobra.Command, o *traceOptions, src, dst string) error {
 	if err := oneOf("proto", o.proto, "icmp", "tcp", "udp", "arp"); err != nil {
 		return err
 	}
-	if o.policy != "" && (o.live || o.ofproto || o.config != "") {
-		return usagef("--policy traces in a file by itself: leave out --live, --ofproto and --config")
+	if o.policy != "" && (o.live || o.ofproto || o.api.config != "" || o.api.named()) {
+		return usagef("--policy traces in a file by itself: leave out --live, --ofproto, --config and --api")
 	}
 	ctx, cancel := context.WithTimeoutCause(cmd.Context(), o.timeout, fmt.Errorf("%w in %s", errNoAnswer, o.timeout))
 	defer cancel()
@@ -245,11 +246,11 @@ func (o *traceOptions) network(ctx context.Context, cmd *cobra.Command) (*networ
 		}
 		return n, nil
 	}
-	s, err := dumpSettings(&dumpOptions{config: o.config})
+	s, err := dumpSettings(&dumpOptions{config: o.api.config})
 	if err != nil {
 		return nil, err
 	}
-	p, err := policyInForce(ctx, s)
+	p, err := policyInForce(ctx, s, &o.api)
 	if err != nil {
 		return nil, err
 	}

@@ -29,11 +29,12 @@ import (
 )
 
 type verifyOptions struct {
-	config, policy string
-	compiled       bool
-	output         string
-	most           int
-	timeout        time.Duration
+	api      connection
+	policy   string
+	compiled bool
+	output   string
+	most     int
+	timeout  time.Duration
 }
 
 func verifyCmd() *cobra.Command {
@@ -59,7 +60,7 @@ that nobody can judge, 4 if hosts do not answer.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.config, "config", "", "the controller's settings file (default $"+settings.ConfigEnv+", else "+settings.DefaultFile+" where it exists)")
+	o.api.addFlags(cmd, 0)
 	f.StringVar(&o.policy, "policy", "", "a policy file to prove by itself, before it is applied; - is standard input")
 	f.BoolVar(&o.compiled, "compiled", false, "prove the flows that the hosts should have, not those they have")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
@@ -77,8 +78,8 @@ func runVerify(cmd *cobra.Command, o *verifyOptions) error {
 	if o.most < 1 {
 		return usagef("--max is %d: want 1 or more", o.most)
 	}
-	if o.policy != "" && (o.compiled || o.config != "") {
-		return usagef("--policy proves a file by itself: leave out --compiled and --config")
+	if o.policy != "" && (o.compiled || o.api.config != "" || o.api.named()) {
+		return usagef("--policy proves a file by itself: leave out --compiled, --config and --api")
 	}
 	var n verify.Network
 	var silent []error
@@ -137,12 +138,12 @@ const maxAsked = 16
 // liveNetwork asks the hosts of the policy for their ports and flows. silent says
 // which do not answer, and why.
 func liveNetwork(ctx context.Context, o *verifyOptions) (n verify.Network, silent []error, err error) {
-	d := dumpOptions{config: o.config}
+	d := dumpOptions{config: o.api.config}
 	s, err := dumpSettings(&d)
 	if err != nil {
 		return n, nil, err
 	}
-	if n.Policy, err = policyInForce(ctx, s); err != nil {
+	if n.Policy, err = policyInForce(ctx, s, &o.api); err != nil {
 		return n, nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("%w in %s", errNoAnswer, o.timeout))
