@@ -78,7 +78,7 @@ func runDoctor(cmd *cobra.Command, o *doctorOptions) error {
 		p, err = policyfile.Load(o.policy, 0)
 		err = withCode(codeInput, err)
 	} else {
-		p, err = policyInForce(cmd.Context(), s)
+		p, err = policyInForce(cmd.Context(), s, nil)
 	}
 	if err != nil {
 		return err
