@@ -24,8 +24,9 @@ func shared(t *rapid.T, c *flows.Compiler) map[flows.Unit][]flow.Flow {
 	all := make(map[flows.Unit][]flow.Flow)
 	for d := range c.Policy().RoutingDomains() {
 		var bulk []flows.Unit
-		for u, fs := range c.Domain(d.RDID, func(p flows.Problem) { t.Fatal(p) }) {
+		for u, ps := range c.Domain(d.RDID, func(p flows.Problem) { t.Fatal(p) }) {
 			bulk = append(bulk, u)
+			fs := ps.Flows
 			one, problems := c.Flows(u)
 			if len(one) == 0 || len(problems) > 0 || !sameFlows(one, fs) {
 				t.Fatalf("%s: alone %v, with all %v", u, one, fs)

@@ -12,6 +12,8 @@ import (
 type builder struct {
 	host     string
 	flows    []flow.Flow
+	groups   []flow.Group
+	meters   []flow.Meter
 	problems []Problem
 	tests    store[flow.Test]
 	actions  store[flow.Action]
@@ -37,7 +39,7 @@ func (s *store[T]) copy(of []T) []T {
 
 // reset makes room anew: the flows so far must not be used any more.
 func (b *builder) reset() {
-	b.flows, b.problems = b.flows[:0], nil
+	b.flows, b.groups, b.meters, b.problems = b.flows[:0], b.groups[:0], b.meters[:0], nil
 	b.tests.used, b.actions.used = 0, 0
 }
 
@@ -60,6 +62,20 @@ func (b *builder) add(t *Table, priority uint16, cookie uint64, m flow.Match, ac
 		return
 	}
 	b.flows = append(b.flows, f)
+}
+
+// addGroup adds a group. It is held to the declaration of the table whose flows
+// do it, like a flow of that table, and left out together with nothing else: the
+// switch refuses flows that name a group that is not there.
+func (b *builder) addGroup(t *Table, g flow.Group) {
+	for _, k := range g.Buckets {
+		f := flow.Flow{Table: t.ID, Actions: k.Actions}
+		if err := tableRules[t.ID].checkBucket(&f); err != nil {
+			b.problem("", "internal error, please report it: %v; group left out: %s", err, g.Text())
+			return
+		}
+	}
+	b.groups = append(b.groups, g)
 }
 
 // miss adds the flow that takes what no other flow of the table does.

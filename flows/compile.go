@@ -24,6 +24,10 @@ type TunnelPorts struct {
 	// PerVSID has the number of the port of each virtual subnet, in the mode of
 	// one port for each. Where it is not nil, Flow is not used.
 	PerVSID map[tenant.VSID]uint32
+	// FlowID says that packets get a FlowID (RFC 7637 section 3.2) by a hash of
+	// their connection. The ports of PerVSID have keys of their own, and with
+	// them the FlowID 0 always.
+	FlowID bool
 }
 
 // HostView is what the compiler has to know of a host besides the policy.
@@ -50,7 +54,9 @@ type Conflict struct{ InForce, Refused flow.Flow }
 
 // Result is what one host's switch should hold. The sentinel is not part of it.
 type Result struct {
-	Flows     []flow.Flow // canonical, in the order of flow.Compare, no two the same entry
+	Flows     []flow.Flow  // canonical, in the order of flow.Compare, no two the same entry
+	Groups    []flow.Group // that the flows use, by number, each once
+	Meters    []flow.Meter // likewise
 	Domains   []tenant.RDID
 	Conflicts []Conflict
 	Problems  []Problem
@@ -79,6 +85,8 @@ type Compiler struct {
 type block struct {
 	once   sync.Once
 	flows  []flow.Flow
+	groups []flow.Group
+	meters []flow.Meter
 	peers  map[string]bool // the hosts that have VMs of the domain
 	faults []Problem
 }
@@ -167,14 +175,28 @@ func (c *Compiler) Host(h HostView) *Result {
 	sortFlows(b.flows)
 	blocks := [][]flow.Flow{b.flows}
 	problems := b.problems
+	groups, meters := b.groups, b.meters
 	for _, id := range ids {
 		d := c.block(id)
+		groups, meters = append(groups, d.groups...), append(meters, d.meters...)
 		blocks = append(blocks, d.flows)
 		problems = append(problems, d.faults...)
 	}
 	res := &Result{Domains: ids, Problems: problems}
 	res.Flows, res.Conflicts = merge(blocks)
+	res.Groups = once(groups, func(g flow.Group) uint32 { return g.ID })
+	res.Meters = once(meters, func(m flow.Meter) uint32 { return m.ID })
 	return res
+}
+
+// once returns the first of each number, by number.
+func once[T any](all []T, number func(T) uint32) []T {
+	if len(all) == 0 {
+		return nil
+	}
+	all = slices.Clone(all)
+	slices.SortStableFunc(all, func(a, b T) int { return cmp.Compare(number(a), number(b)) })
+	return slices.CompactFunc(all, func(a, b T) bool { return number(a) == number(b) })
 }
 
 // UnknownHost says what is wrong where the policy has no such host.
@@ -199,7 +221,7 @@ func (c *Compiler) block(id tenant.RDID) *block {
 			}
 		}
 		sortFlows(b.flows)
-		d.flows, d.faults = b.flows, b.problems
+		d.flows, d.groups, d.meters, d.faults = b.flows, b.groups, b.meters, b.problems
 	})
 	return d
 }

@@ -119,6 +119,26 @@ func (r *rules) check(f *flow.Flow) error {
 	return nil
 }
 
+// checkBucket is check for the actions of a bucket, which go on by a resubmit in
+// place of a goto.
+func (r *rules) checkBucket(f *flow.Flow) error {
+	g := *f
+	g.Actions = nil
+	for _, a := range f.Actions {
+		switch a.Op {
+		case flow.OpGoto, flow.OpGroup:
+			return fmt.Errorf("table %s: a bucket does not %s", r.table.Name, a.Text())
+		case flow.OpResubmit:
+			if a.Table <= f.Table || r.next[a.Table/64]>>(a.Table%64)&1 == 0 {
+				return fmt.Errorf("table %s may not go to table %d", r.table.Name, a.Table)
+			}
+			continue
+		}
+		g.Actions = append(g.Actions, a)
+	}
+	return r.check(&g)
+}
+
 // checkTables reports declarations that contradict themselves or each other.
 func checkTables(ts []*Table) error {
 	for i, t := range ts {

@@ -38,6 +38,7 @@ type Unit struct {
 	prefix tenant.CAPrefix
 	host   string
 	name   string // of the peer, or an iface-id
+	flowID bool   // of a tunnel port: its packets have FlowIDs
 }
 
 // SubnetUnit returns the unit of a virtual subnet in a routing domain.
@@ -165,7 +166,7 @@ func (c *Compiler) TunnelUnits(t TunnelPorts, here func(tenant.RDID) bool) iter.
 	return func(yield func(Unit) bool) {
 		if t.PerVSID == nil {
 			if t.Flow != 0 {
-				yield(Unit{kind: UnitTunnel, port: t.Flow})
+				yield(Unit{kind: UnitTunnel, port: t.Flow, flowID: t.FlowID})
 			}
 			return
 		}
@@ -185,24 +186,40 @@ func (c *Compiler) TunnelUnits(t TunnelPorts, here func(tenant.RDID) bool) iter.
 	}
 }
 
-// Flows returns the flows of a unit, canonical, in no order; none where the
-// policy does not have the object. Problems are faults of the program.
-func (c *Compiler) Flows(u Unit) ([]flow.Flow, []Problem) {
-	b := &builder{host: u.host}
-	c.make(b, u)
-	return b.flows, b.problems
+// Parts is what a unit makes: flows, canonical, and the groups and meters that
+// they use, each in no order.
+type Parts struct {
+	Flows  []flow.Flow
+	Groups []flow.Group
+	Meters []flow.Meter
 }
 
-// Domain yields all units of a routing domain with their flows, which are valid
+func (b *builder) parts() Parts { return Parts{b.flows, b.groups, b.meters} }
+
+// Parts returns what a unit makes; nothing where the policy does not have the
+// object. Problems are faults of the program.
+func (c *Compiler) Parts(u Unit) (Parts, []Problem) {
+	b := &builder{host: u.host}
+	c.make(b, u)
+	return b.parts(), b.problems
+}
+
+// Flows returns the flows of what [Compiler.Parts] returns.
+func (c *Compiler) Flows(u Unit) ([]flow.Flow, []Problem) {
+	p, problems := c.Parts(u)
+	return p.Flows, problems
+}
+
+// Domain yields all units of a routing domain with what they make, which is valid
 // until the next step only. The faults of the program go to fault.
-func (c *Compiler) Domain(id tenant.RDID, fault func(Problem)) iter.Seq2[Unit, []flow.Flow] {
-	return func(yield func(Unit, []flow.Flow) bool) {
+func (c *Compiler) Domain(id tenant.RDID, fault func(Problem)) iter.Seq2[Unit, Parts] {
+	return func(yield func(Unit, Parts) bool) {
 		b := &builder{}
 		for m := range c.each(b, id) {
 			for _, p := range b.problems {
 				fault(p)
 			}
-			if !yield(m.u, b.flows) {
+			if !yield(m.u, b.parts()) {
 				return
 			}
 			b.reset()

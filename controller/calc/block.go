@@ -56,8 +56,8 @@ func (b *block) count(host string, n int) {
 // build compiles all of the routing domain.
 func (b *block) build(c *flows.Compiler) {
 	var faults []flows.Problem
-	for u, fs := range c.Domain(b.id, func(p flows.Problem) { faults = append(faults, p) }) {
-		b.want(u, fs, faults)
+	for u, ps := range c.Domain(b.id, func(p flows.Problem) { faults = append(faults, p) }) {
+		b.want(u, ps, faults)
 		faults = nil
 	}
 	b.apply()

@@ -82,7 +82,7 @@ func (e *Engine) SetHost(name string, in Input) {
 		e.hosts[name] = h
 	}
 	e.attach(h, h.attachTo(in.Attachments))
-	sameTunnels := h.in.Tunnels.Flow == in.Tunnels.Flow && h.perVSID() == (in.Tunnels.PerVSID != nil) &&
+	sameTunnels := h.in.Tunnels.Flow == in.Tunnels.Flow && h.in.Tunnels.FlowID == in.Tunnels.FlowID && h.perVSID() == (in.Tunnels.PerVSID != nil) &&
 		maps.Equal(h.in.Tunnels.PerVSID, in.Tunnels.PerVSID)
 	h.in = in
 	switch {

@@ -8,7 +8,6 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/flowset"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
-	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 )
 
 // layer is a set of flows that units make. Where several units want one entry,
@@ -30,19 +29,19 @@ func (l *layer) change(before, after *flows.Compiler, u flows.Unit) {
 
 func (l *layer) changeTo(before *flows.Compiler, old flows.Unit, after *flows.Compiler, u flows.Unit) {
 	if before != nil {
-		fs, _ := before.Flows(old)
-		l.remove, _ = encode(l.remove, fs)
+		ps, _ := before.Parts(old)
+		l.remove, _ = encode(l.remove, ps)
 		delete(l.faults, old)
 	}
 	if after != nil {
-		fs, problems := after.Flows(u)
-		l.want(u, fs, problems)
+		ps, problems := after.Parts(u)
+		l.want(u, ps, problems)
 	}
 }
 
-func (l *layer) want(u flows.Unit, fs []flow.Flow, problems []flows.Problem) {
+func (l *layer) want(u flows.Unit, ps flows.Parts, problems []flows.Problem) {
 	var err error
-	if l.add, err = encode(l.add, fs); err != nil {
+	if l.add, err = encode(l.add, ps); err != nil {
 		problems = append(problems, flows.Problem{Text: fmt.Sprintf("internal error, please report it: %s: %v; flow left out", u, err)})
 	}
 	if len(problems) > 0 {
@@ -53,16 +52,24 @@ func (l *layer) want(u flows.Unit, fs []flow.Flow, problems []flows.Problem) {
 	}
 }
 
-// encode appends the flows to out, without those that cannot be encoded.
-func encode(out []openflow.Encoded, fs []flow.Flow) ([]openflow.Encoded, error) {
+// encode appends a unit's parts to out, without those that cannot be encoded.
+func encode(out []openflow.Encoded, ps flows.Parts) ([]openflow.Encoded, error) {
 	var first error
-	for i := range fs {
-		e, err := openflow.Encode(&fs[i])
+	put := func(e openflow.Encoded, err error) {
 		if err != nil {
 			first = cmp.Or(first, err)
-			continue
+			return
 		}
 		out = append(out, e)
+	}
+	for i := range ps.Flows {
+		put(openflow.Encode(&ps.Flows[i]))
+	}
+	for i := range ps.Groups {
+		put(openflow.EncodeGroup(&ps.Groups[i]))
+	}
+	for i := range ps.Meters {
+		put(openflow.EncodeMeter(&ps.Meters[i]))
 	}
 	return out, first
 }

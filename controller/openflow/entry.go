@@ -16,6 +16,14 @@ type Entry struct {
 // Key is [Encoded.Entry] of Octets. It is lent like them.
 func (e *Entry) Key() []byte { return e.Octets[:encodedHead+int(e.Octets[3])<<8+int(e.Octets[4])] }
 
+// Kind returns what it is an entry of.
+func (e *Entry) Kind() EntryKind {
+	if e.Odd != nil {
+		return KindFlow
+	}
+	return kindOf(e.Octets)
+}
+
 // Cookie returns the flow's cookie, whether or not it is odd.
 func (e *Entry) Cookie() uint64 {
 	if e.Odd != nil {

@@ -48,6 +48,13 @@ func (e *Error) Error() string {
 	return s
 }
 
+// IsMeterPresence reports whether a change was refused because a meter to be added
+// is there, or one to be modified is not.
+func IsMeterPresence(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Type == errorMeterMod && (e.Code == 1 || e.Code == 3)
+}
+
 // Is reports whether e is what target names: [ErrSlave], [ErrStaleGeneration] or
 // [ErrVersion].
 func (e *Error) Is(target error) bool {

@@ -7,6 +7,7 @@ const (
 	errorHello        = 0
 	errorBadRequest   = 1
 	errorRole         = 11
+	errorMeterMod     = 12
 	errorExperimenter = 0xffff
 )
 

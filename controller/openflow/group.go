@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 )
@@ -25,7 +26,9 @@ const (
 func (k EntryKind) String() string { return [...]string{"flow", "group", "meter"}[k] }
 
 // Kind returns what e is an entry of.
-func (e Encoded) Kind() EntryKind {
+func (e Encoded) Kind() EntryKind { return kindOf(e) }
+
+func kindOf[T ~string | ~[]byte](e T) EntryKind {
 	switch {
 	case len(e) < encodedHead || e[0] != anyTable:
 		return KindFlow
@@ -43,23 +46,20 @@ func (e Encoded) Number() uint32 {
 	return uint32(e[5])<<24 | uint32(e[6])<<16 | uint32(e[7])<<8 | uint32(e[8])
 }
 
-// UsesMeter reports whether a flow's actions name a meter. It may say so of one
-// that does not.
-func (e Encoded) UsesMeter(id uint32) bool {
-	p, ok := e.parts()
-	if !ok || e.Kind() != KindFlow {
-		return false
-	}
-	return contains(p.actions, id)
-}
-
-func contains(actions string, id uint32) bool {
-	for i := 0; i+8 <= len(actions); i += 8 { // properties are aligned
-		if actions[i:i+4] == "\x00\x05\x00\x08" && uint64(binary.BigEndian.Uint32([]byte(actions[i+4:i+8]))) == uint64(id) {
-			return true
+// Meters yields the meters that a flow's controller actions name. It may yield
+// others.
+func (e Encoded) Meters() iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		p, ok := e.parts()
+		if !ok || e.Kind() != KindFlow {
+			return
+		}
+		for a := p.actions; len(a) >= 8; a = a[8:] { // properties are aligned
+			if a[:4] == "\x00\x05\x00\x08" && !yield(uint32(a[4])<<24|uint32(a[5])<<16|uint32(a[6])<<8|uint32(a[7])) {
+				return
+			}
 		}
 	}
-	return false
 }
 
 var (

@@ -20,12 +20,14 @@ type Actual struct {
 	Revision    uint64
 	HasSentinel bool
 	Age         time.Duration
-	// Len counts the flows with our mark, but for the sentinel and the odd ones;
+	// Len counts the flows with our mark, but for the sentinel and the odd ones, and
+	// our groups and meters;
 	// NumForeign those without it.
 	Len        int
 	NumForeign int
 
-	// Flows with our mark are those of flows, but for the entries in except,
+	read bool // just now, and not worked out from what was sent
+	// Flows with our mark, and our groups and meters, are those of flows, but for the entries in except,
 	// where there is another flow or, said by "", none.
 	flows  flowset.Composition
 	except map[string]openflow.Encoded
@@ -110,7 +112,11 @@ func (r *Reader) find(hash uint64, same func(openflow.Encoded) bool) (i int, slo
 // Add takes one flow that was read back.
 func (r *Reader) Add(e *openflow.Entry) {
 	a := &r.actual
-	if !flows.Ours(e.Cookie()) {
+	if kind := e.Kind(); kind != openflow.KindFlow {
+		if id := openflow.Encoded(e.Octets).Number(); kind == openflow.KindGroup && !flows.OurGroup(id) || kind == openflow.KindMeter && !flows.OurMeter(id) {
+			return
+		}
+	} else if !flows.Ours(e.Cookie()) {
 		a.NumForeign++
 		if key, ok := entryOf(e); ok {
 			if a.foreign == nil {
@@ -164,6 +170,7 @@ func oddEntry(s *openflow.Stat) (string, bool) {
 // Actual returns what the switch holds. It comes once, behind the last Add.
 func (r *Reader) Actual() *Actual {
 	a := new(r.actual) // a copy, so that the Reader's tables can go
+	a.read = true
 	a.Len = r.marked + len(r.differs)
 	if 2*r.marked >= len(r.wanted) {
 		// It is the wanted but for exceptions.

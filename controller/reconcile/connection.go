@@ -183,6 +183,9 @@ func (c *connection) read(ctx context.Context, want *Desired) error {
 	if err := c.s.ReadEncoded(ctx, openflow.AllTables, 0, 0, func(e *openflow.Entry) error { r.Add(e); return nil }); err != nil {
 		return cause(ctx, "reading the flows back", err)
 	}
+	if err := c.s.ReadGroups(ctx, func(e *openflow.Entry) error { r.Add(e); return nil }); err != nil {
+		return cause(ctx, "reading groups and meters back", err)
+	}
 	c.have = r.Actual()
 	if c.have.HasSentinel {
 		c.remember(t0.Add(-c.have.Age), time.Now().Add(-c.have.Age))
@@ -224,7 +227,13 @@ func (c *connection) carryOut(ctx context.Context, want *Desired, r *Report) (*P
 			c.pauseWatch(ctx) // else it tells us our own changes, one by one
 		}
 		start := time.Now()
-		err := send(ctx, p.Mods())
+		err := c.load(ctx, p.MetersFirst())
+		if err == nil {
+			err = send(ctx, p.Mods())
+		}
+		if err == nil {
+			err = c.load(ctx, p.MetersLast())
+		}
 		end := time.Now()
 		if errors.Is(err, openflow.ErrOutcomeUnknown) || err == nil || atOnce {
 			c.d.known = nil // after other errors of Apply the switch holds what it held
@@ -246,7 +255,7 @@ func (c *connection) carryOut(ctx context.Context, want *Desired, r *Report) (*P
 			return nil, err
 		}
 		r.Refused += len(refused.Mods)
-		if refused.Applied {
+		if refused.Applied || len(p.MetersFirst()) > 0 {
 			// The others are in force, but which of them is not known without
 			// looking where refusals were omitted.
 			if err := c.read(ctx, want); err != nil {
@@ -255,6 +264,14 @@ func (c *connection) carryOut(ctx context.Context, want *Desired, r *Report) (*P
 		}
 	}
 	return nil, fmt.Errorf("the switch refused more than %d flows, the first: %s", len(c.refused), c.firstRefused(want))
+}
+
+// load makes changes of meters.
+func (c *connection) load(ctx context.Context, mods []openflow.Mod) error {
+	if len(mods) == 0 {
+		return nil
+	}
+	return c.s.Load(ctx, slices.Values(mods))
 }
 
 func (c *connection) firstRefused(want *Desired) string {
@@ -270,7 +287,10 @@ func (c *connection) refuse(e *openflow.ApplyError, want *Desired) error {
 			return fmt.Errorf("sending changes: %w", m.Err)
 		}
 		f := m.Mod.Flow
-		if m.Mod.Op != openflow.Add || f == "" || isSentinel(f) {
+		if f.Kind() == openflow.KindMeter && openflow.IsMeterPresence(m) {
+			continue // somebody has added or deleted it: what is read next tells
+		}
+		if m.Mod.Op == openflow.DeleteStrict || f == "" || isSentinel(f) {
 			return fmt.Errorf("sending changes: %w", m)
 		}
 		if c.refused == nil {
@@ -308,6 +328,9 @@ func (c *connection) failures(p *Plan, want *Desired) (n int, first []Refusal) {
 }
 
 func ownerOf(want *Desired, f openflow.Encoded) string {
+	if k := f.Kind(); k != openflow.KindFlow {
+		return fmt.Sprintf("%s %#x", k, f.Number())
+	}
 	if want.Owner == nil {
 		return fmt.Sprintf("cookie %#x", f.Cookie())
 	}

@@ -21,6 +21,7 @@ type Session interface {
 	DatapathID() uint64
 	ClaimMaster(ctx context.Context, generation uint64) error
 	ReadEncoded(ctx context.Context, table uint8, cookie, mask uint64, fn func(*openflow.Entry) error) error
+	ReadGroups(ctx context.Context, fn func(*openflow.Entry) error) error
 	Apply(ctx context.Context, mods iter.Seq[openflow.Mod]) error
 	ApplyAtOnce(ctx context.Context, mods iter.Seq[openflow.Mod]) error
 	Load(ctx context.Context, mods iter.Seq[openflow.Mod]) error

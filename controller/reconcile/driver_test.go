@@ -98,6 +98,8 @@ func (s *fakeSession) ReadEncoded(_ context.Context, table uint8, cookie, mask u
 	return nil
 }
 
+func (s *fakeSession) ReadGroups(context.Context, func(*openflow.Entry) error) error { return nil }
+
 func (s *fakeSession) Apply(_ context.Context, mods iter.Seq[openflow.Mod]) error {
 	s.f.mu.Lock()
 	defer s.f.mu.Unlock()

@@ -14,7 +14,8 @@ import (
 // Desired is what a switch should hold.
 type Desired struct {
 	Revision uint64 // 48 bits
-	// Flows are all of ours but the sentinel.
+	// Flows are all of ours but the sentinel, and the groups and meters that they
+	// use.
 	Flows flowset.Composition
 	// Keep, if not nil, is asked before a flow of ours is removed (want is "")
 	// or replaced by want. Where it says true the flow stays as it is.
@@ -34,9 +35,12 @@ type Refused map[string]openflow.Encoded
 
 // Plan is the way from an [Actual] to a [Desired].
 type Plan struct {
-	// Puts are the flows to add or to replace, sorted; Added of them are new.
+	// Puts are the flows, groups and meters to add or to replace, sorted; Added of
+	// them are new.
 	Puts  []openflow.Encoded
 	Added int
+	// meters are those that replace others, among Puts.
+	meters map[openflow.Encoded]bool
 	// Drops are the flows of ours to remove, sorted; OddDrops those that the
 	// vocabulary cannot express.
 	Drops    []openflow.Encoded
@@ -72,20 +76,63 @@ func (p *Plan) Len() int {
 // After returns what the switch holds when the plan has been carried out.
 func (p *Plan) After() *Actual { return p.after }
 
+// MetersFirst yields the changes of meters that must be made before Mods, MetersLast
+// those behind. Open vSwitch takes no meters in bundles.
+func (p *Plan) MetersFirst() []openflow.Mod {
+	var mods []openflow.Mod
+	for _, m := range p.Puts[kindFrom(p.Puts, openflow.KindMeter):] {
+		op := openflow.Add
+		if p.meters[m] {
+			op = openflow.ModifyStrict
+		}
+		mods = append(mods, openflow.Mod{Op: op, Flow: m})
+	}
+	return mods
+}
+
+// MetersLast is said at [Plan.MetersFirst].
+func (p *Plan) MetersLast() []openflow.Mod {
+	var mods []openflow.Mod
+	for _, m := range p.Drops[kindFrom(p.Drops, openflow.KindMeter):] {
+		mods = append(mods, openflow.Mod{Op: openflow.DeleteStrict, Flow: m})
+	}
+	return mods
+}
+
+// kindFrom returns where the entries of a kind begin in a sorted list.
+func kindFrom(sorted []openflow.Encoded, k openflow.EntryKind) int {
+	i, _ := slices.BinarySearchFunc(sorted, k, func(e openflow.Encoded, k openflow.EntryKind) int { return cmp.Compare(e.Kind(), k) })
+	return i
+}
+
+// split returns the flows and the groups of a sorted list.
+func split(sorted []openflow.Encoded) (flows, groups []openflow.Encoded) {
+	i, j := kindFrom(sorted, openflow.KindGroup), kindFrom(sorted, openflow.KindMeter)
+	return sorted[:i], sorted[i:j]
+}
+
 // Mods yields the changes in the order in which they must be made: first what
-// is added or replaced, then what is removed, last the sentinel. So no moment
-// lacks a flow that is wanted and was there, and the sentinel names a revision
-// only when all of it is in place.
+// is added or replaced, groups before the flows that name them, then what is
+// removed, flows before groups, last the sentinel. So no moment lacks a flow that
+// is wanted and was there, and the sentinel names a revision only when all of it
+// is in place. Meters are not among them.
 func (p *Plan) Mods() iter.Seq[openflow.Mod] {
 	return func(yield func(openflow.Mod) bool) {
-		for _, f := range p.Puts {
+		puts, groups := split(p.Puts)
+		for _, g := range groups {
+			if !yield(openflow.Mod{Op: openflow.Add, Flow: g}) {
+				return
+			}
+		}
+		for _, f := range puts {
 			// Add, not modify: it alone can change a cookie, and it heals a flow
 			// that has gone since the read-back.
 			if !yield(openflow.Mod{Op: openflow.Add, Flow: f}) {
 				return
 			}
 		}
-		for _, f := range p.Drops {
+		drops, groups := split(p.Drops)
+		for _, f := range drops {
 			// The mask spares a foreign flow that has taken the place meanwhile.
 			if !yield(openflow.Mod{Op: openflow.DeleteStrict, Flow: f, CookieMask: flows.CookieMask}) {
 				return
@@ -93,6 +140,12 @@ func (p *Plan) Mods() iter.Seq[openflow.Mod] {
 		}
 		for _, s := range p.OddDrops {
 			if !yield(s.Delete()) {
+				return
+			}
+		}
+		// A group takes the flows that name it with it.
+		for _, g := range groups {
+			if !yield(openflow.Mod{Op: openflow.DeleteStrict, Flow: g}) {
 				return
 			}
 		}
@@ -132,6 +185,7 @@ func NewPlan(have *Actual, want Desired, refused Refused) *Plan {
 	for len(keys) > 0 {
 		except()
 	}
+	p.useMeters(have, &want)
 	p.planOdd(have.odd)
 	if p.Len() > 0 || !have.HasSentinel || have.Revision != want.Revision&^flows.CookieMask {
 		s := mustEncode(want.Revision)
@@ -184,8 +238,51 @@ func (p *Plan) settle(key string, is, wanted openflow.Encoded, have *Actual, wan
 		p.Puts = append(p.Puts, shall)
 		if is == "" {
 			p.Added++
+		} else if shall.Kind() == openflow.KindMeter {
+			if p.meters == nil {
+				p.meters = map[openflow.Encoded]bool{}
+			}
+			p.meters[shall] = true
 		}
 	}
+}
+
+// useMeters puts the flows that name a meter which is new although they were read
+// as they are wanted: Open vSwitch looks a meter up when the flow is added.
+func (p *Plan) useMeters(have *Actual, want *Desired) {
+	if !have.read {
+		return
+	}
+	fresh := map[uint32]bool{}
+	for _, m := range p.Puts[kindFrom(p.Puts, openflow.KindMeter):] {
+		if !p.meters[m] {
+			fresh[m.Number()] = true
+		}
+	}
+	if len(fresh) == 0 {
+		return
+	}
+	n := len(p.Puts)
+	for f := range want.Flows.Unordered() {
+		for id := range f.Meters() {
+			if _, already := slices.BinarySearchFunc(p.Puts[:n], f, openflow.Encoded.Compare); !already && fresh[id] && have.holds(f) {
+				p.Puts = append(p.Puts, f)
+				break
+			}
+		}
+	}
+	if len(p.Puts) > n {
+		slices.SortFunc(p.Puts, openflow.Encoded.Compare)
+	}
+}
+
+// holds reports whether a switch holds just that entry.
+func (a *Actual) holds(f openflow.Encoded) bool {
+	if is, exception := a.except[f.Entry()]; exception {
+		return is == f
+	}
+	is, _ := a.flows.Find(f)
+	return is == f
 }
 
 // planOdd removes the odd flows, save those that a wanted flow replaces anyway.

@@ -238,7 +238,7 @@ func newWorld(p *tenant.Policy, at map[string][]flows.Attachment, modes func(hos
 		if len(res.Conflicts) > 0 {
 			return nil, fmt.Errorf("host %s: conflicts %v", h.Name, res.Conflicts)
 		}
-		sw, err := sim.NewSwitch(res.Flows, ports(v))
+		sw, err := sim.NewSwitch(res.Flows, ports(v), res.Groups...)
 		if err != nil {
 			return nil, err
 		}

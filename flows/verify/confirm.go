@@ -252,7 +252,8 @@ func (c *confirmer) desiredOf(h *host) (*sim.Switch, error) {
 		place, _ := flows.Place(c.e.policy, at)
 		c.compiler = flows.NewCompiler(c.e.policy, place)
 	}
-	sw, err := sim.NewSwitch(c.compiler.Host(h.view).Flows, portsOf(h.view))
+	res := c.compiler.Host(h.view)
+	sw, err := sim.NewSwitch(res.Flows, portsOf(h.view), res.Groups...)
 	c.desired[h] = sw
 	return sw, err
 }

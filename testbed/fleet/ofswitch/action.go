@@ -7,8 +7,9 @@ var instrOrder = [...]uint16{instrMeter, instrApplyActions, instrClearActions, i
 // can be understood, which is returned, and then whether they make sense in their
 // flow, which is kept in later.
 type checker struct {
-	match *match
-	later *Error
+	match  *match
+	later  *Error
+	groups []uint32 // that the actions name
 }
 
 func (c *checker) complain(e *Error) {
@@ -112,7 +113,10 @@ func (c *checker) action(kind uint16, b []byte) *Error {
 		}
 		return c.port(be.Uint32(b[4:]))
 	case kind == actionGroup:
-		c.complain(errActionOutGroup) // there are no groups
+		if len(b) != 8 {
+			return errActionLen
+		}
+		c.groups = append(c.groups, be.Uint32(b[4:]))
 		return nil
 	case kind >= actionSetMPLSTTL && kind < actionSetField:
 		if len(b) != 8 {

@@ -10,6 +10,13 @@ func (s *Switch) apply(f *flowMod, log []change) ([]change, *Error) {
 	if f.table == tableInternal {
 		return log, errEPerm // whichever of its flows it would mean
 	}
+	if f.command != cmdDelete && f.command != cmdDeleteStrict {
+		for _, id := range f.groups {
+			if _, ok := s.groups[id]; !ok {
+				return log, errActionOutGroup
+			}
+		}
+	}
 	switch f.command {
 	case cmdAdd:
 		return s.add(f, log)

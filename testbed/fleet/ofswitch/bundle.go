@@ -2,6 +2,7 @@ package ofswitch
 
 import (
 	"bytes"
+	"maps"
 	"time"
 )
 
@@ -103,19 +104,23 @@ func (c *conn) bundleAdd(msg []byte) *Error {
 	if !bytes.Equal(inner[4:8], msg[4:8]) {
 		return errBundleMsgXID
 	}
-	if inner[1] != typeFlowMod {
-		return errBundleMsgUnsup
-	}
 	c.count(func(k *Counters) { k.Messages++ })
-	if err := c.mod.decode(inner); err != nil {
-		return err
+	switch inner[1] {
+	case typeFlowMod:
+		if err := c.mod.decode(inner); err != nil {
+			return err
+		}
+		c.sw.mu.Lock()
+		err = c.sw.faults.refuse(&c.mod, true, false)
+		if err != nil {
+			c.sw.counters.RefusedByFaults++
+		}
+		c.sw.mu.Unlock()
+	case typeGroupMod:
+		_, err = checkGroupMod(inner)
+	default:
+		err = errBundleMsgUnsup
 	}
-	c.sw.mu.Lock()
-	err = c.sw.faults.refuse(&c.mod, true, false)
-	if err != nil {
-		c.sw.counters.RefusedByFaults++
-	}
-	c.sw.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -154,7 +159,18 @@ func (c *conn) commit(b *bundle) (mod []byte, cause, err *Error) {
 	}
 	before := s.counters
 	var log []change
+	groups := maps.Clone(s.groups)
 	for _, m := range b.mods {
+		if m[24+1] == typeGroupMod {
+			var err *Error
+			if log, err = s.groupMod(m[24:], log); err != nil {
+				s.undo(log)
+				s.counters, s.groups = before, groups
+				s.counters.BundlesFailed++
+				return m, err, errBundleFailed
+			}
+			continue
+		}
 		err := c.mod.decode(m[24:])
 		if err == nil {
 			if err = s.faults.refuse(&c.mod, true, true); err != nil {
@@ -169,7 +185,7 @@ func (c *conn) commit(b *bundle) (mod []byte, cause, err *Error) {
 		}
 		if err != nil {
 			s.undo(log)
-			s.counters = before
+			s.counters, s.groups = before, groups
 			s.counters.BundlesFailed++
 			return m, err, errBundleFailed
 		}
@@ -179,7 +195,7 @@ func (c *conn) commit(b *bundle) (mod []byte, cause, err *Error) {
 	s.counters.Bundles++
 	if s.config.Observe != nil {
 		for _, m := range b.mods {
-			if c.mod.decode(m[24:]) == nil {
+			if m[24+1] == typeFlowMod && c.mod.decode(m[24:]) == nil {
 				s.config.Observe(c.mod.mod(true))
 			}
 		}

@@ -212,6 +212,8 @@ func (c *conn) handle(msg []byte) {
 		c.count(func(k *Counters) { k.PacketOuts++ })
 	case typeFlowMod:
 		err = c.flowMod(msg)
+	case typeGroupMod, typeMeterMod:
+		err = c.otherMod(msg)
 	case typeMultipartRequest:
 		err = c.multipart(msg)
 	case typeBarrierRequest:

@@ -69,6 +69,17 @@ var (
 	errFlowCommand   = standard(5, 6)
 	errFlowFlags     = standard(5, 7)
 
+	errGroupExists  = standard(6, 0)
+	errGroupInvalid = standard(6, 1)
+	errGroupUnknown = standard(6, 8)
+	errGroupType    = standard(6, 10)
+	errGroupCommand = standard(6, 11)
+	errGroupBucket  = standard(6, 13)
+	errMeterCommand = standard(12, 4)
+	errMeterExists  = standard(12, 1)
+	errMeterInvalid = standard(12, 2)
+	errMeterAbsent  = standard(12, 3)
+
 	errMeterUnknown = standard(12, 2)
 
 	errRoleStale = standard(11, 0)

@@ -13,7 +13,8 @@ type flowMod struct {
 	outGroup uint32
 	flags    uint16
 	match    match
-	instr    []byte // as they are read back
+	instr    []byte   // as they are read back
+	groups   []uint32 // that the actions name
 }
 
 // decode reads a flow-mod, with its head. What it holds afterwards shares
@@ -26,7 +27,7 @@ func (f *flowMod) decode(b []byte) *Error {
 		cookie: be.Uint64(b[8:]), mask: be.Uint64(b[16:]), table: b[24], command: b[25],
 		idle: be.Uint16(b[26:]), hard: be.Uint16(b[28:]), priority: be.Uint16(b[30:]),
 		outPort: be.Uint32(b[36:]), outGroup: be.Uint32(b[40:]), flags: be.Uint16(b[44:]),
-		instr: f.instr[:0],
+		instr: f.instr[:0], groups: f.groups[:0],
 	}
 	n, err := f.match.decode(b[48:])
 	if err != nil {
@@ -38,8 +39,9 @@ func (f *flowMod) decode(b []byte) *Error {
 	if f.command > cmdDeleteStrict {
 		return errFlowCommand
 	}
-	c := checker{match: &f.match}
+	c := checker{match: &f.match, groups: f.groups}
 	f.instr, err = c.instructions(f.instr, b[48+n:], f.table)
+	f.groups = c.groups
 	switch {
 	case err != nil:
 		return err
@@ -80,19 +82,18 @@ func (r *request) selects(f *Body, scratch *match) bool {
 
 // outputs applies the filters by port and by group.
 func (r *request) outputs(f *Body) bool {
-	if r.outGroup != anyGroup {
-		return false // there are no groups
-	}
-	return r.outPort == anyPort || outputsTo(f.instructions(), r.outPort)
+	return (r.outGroup == anyGroup || leadsTo(f.instructions(), actionGroup, r.outGroup)) &&
+		(r.outPort == anyPort || leadsTo(f.instructions(), actionOutput, r.outPort))
 }
 
-// outputsTo reports whether one of the actions is an output to port.
-func outputsTo(instr []byte, port uint32) bool {
+// leadsTo reports whether one of the actions is of that kind, an output or a
+// group, and names that number.
+func leadsTo(instr []byte, what uint16, number uint32) bool {
 	for len(instr) >= 8 {
 		kind, n := be.Uint16(instr), int(be.Uint16(instr[2:]))
 		if kind == instrApplyActions || kind == instrWriteActions {
 			for a := instr[8:n]; len(a) >= 8; a = a[be.Uint16(a[2:]):] {
-				if be.Uint16(a) == actionOutput && be.Uint32(a[4:]) == port {
+				if be.Uint16(a) == what && be.Uint32(a[4:]) == number {
 					return true
 				}
 			}

@@ -1,6 +1,7 @@
 package ofswitch
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
@@ -173,4 +174,23 @@ func show(b []byte) string {
 		s = fmt.Sprintf("error %d/%d xid %d: %x", be.Uint16(b[8:]), be.Uint16(b[10:]), be.Uint32(b[4:]), b[12:])
 	}
 	return s
+}
+
+// bucket is a bucket of a group (OpenFlow 1.3.5 section 7.3.4.2).
+func bucket(weight uint16, actions ...[]byte) []byte {
+	a := bytes.Join(actions, nil)
+	return append(append(u16(uint16(16+len(a)), weight), u32(anyPort, anyGroup, 0)...), a...)
+}
+
+func groupMod(xid uint32, command uint16, kind uint8, id uint32, buckets ...[]byte) []byte {
+	b := append(u16(command), kind, 0)
+	return message(typeGroupMod, xid, append(append(b, u32(id)...), bytes.Join(buckets, nil)...))
+}
+
+func meterMod(xid uint32, command, flags uint16, id, rate, burst uint32) []byte {
+	b := append(u16(command, flags), u32(id)...)
+	if command != modDelete {
+		b = append(append(b, u16(1, 16)...), u32(rate, burst, 0)...)
+	}
+	return message(typeMeterMod, xid, b)
 }

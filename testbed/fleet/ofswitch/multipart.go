@@ -34,6 +34,16 @@ func (c *conn) multipart(msg []byte) *Error {
 			return errBadLen
 		}
 		c.tableStats(msg)
+	case multipartGroupDesc:
+		if len(body) != 0 {
+			return errBadLen
+		}
+		c.groupDesc(msg)
+	case multipartMeterConfig:
+		if len(body) != 8 {
+			return errBadLen
+		}
+		c.meterConfig(msg, be.Uint32(body))
 	case multipartPortDesc:
 		if len(body) != 0 {
 			return errBadLen

@@ -43,8 +43,10 @@ type Switch struct {
 	numbers       uint64 // of connections
 	epoch         uint64 // restarts
 	flows         flowTable
-	generation    uint64 // of the last claim
-	claimed       bool   // there was one
+	groups        map[uint32][]byte // type, and what follows the number in a group-mod
+	meters        map[uint32][]byte // flags, and what follows the number in a meter-mod
+	generation    uint64            // of the last claim
+	claimed       bool              // there was one
 	faults        Faults
 	faultsChanged chan struct{}
 	counters      Counters
@@ -143,6 +145,7 @@ func (s *Switch) clear() {
 		s.pool.release(f)
 	}
 	s.flows = flowTable{}
+	s.groups, s.meters = nil, nil
 }
 
 // Close drops every connection, waits until none is served any more and gives
@@ -172,6 +175,8 @@ func (s *Switch) notify() {
 // Snapshot is what a switch is at one moment.
 type Snapshot struct {
 	Flows       int
+	Groups      int
+	Meters      int
 	Connections int
 	Masters     int    // connections that are master: 0 or 1
 	Generation  uint64 // of the last claim, 0 where there is none
@@ -180,7 +185,7 @@ type Snapshot struct {
 }
 
 func (s *Switch) snapshot() Snapshot {
-	n := Snapshot{Flows: s.flows.n, Connections: len(s.conns), Generation: s.generation, Epoch: s.epoch, Counters: s.counters}
+	n := Snapshot{Flows: s.flows.n, Groups: len(s.groups), Meters: len(s.meters), Connections: len(s.conns), Generation: s.generation, Epoch: s.epoch, Counters: s.counters}
 	for c := range s.conns {
 		if c.role == roleMaster {
 			n.Masters++

@@ -22,6 +22,7 @@ const (
 	typeSetConfig        = 9
 	typePacketOut        = 13
 	typeFlowMod          = 14
+	typeGroupMod         = 15
 	typeMultipartRequest = 18
 	typeMultipartReply   = 19
 	typeBarrierRequest   = 20
@@ -29,14 +30,17 @@ const (
 	typeRoleRequest      = 24
 	typeRoleReply        = 25
 	typeSetAsync         = 28
+	typeMeterMod         = 29
 
 	// 7.3.5: kinds of multipart messages.
-	multipartDesc      = 0
-	multipartFlow      = 1
-	multipartAggregate = 2
-	multipartTable     = 3
-	multipartPortDesc  = 13
-	multipartMore      = 1
+	multipartDesc        = 0
+	multipartFlow        = 1
+	multipartAggregate   = 2
+	multipartTable       = 3
+	multipartPortDesc    = 13
+	multipartGroupDesc   = 7
+	multipartMeterConfig = 10
+	multipartMore        = 1
 
 	// 7.3.4.1: flow-mods.
 	cmdAdd          = 0
