@@ -24,11 +24,18 @@ const (
 	maxLine   = MaxObject // one change as a line
 )
 
-// The time that a body may take: readPause for each part of it, readTotal for all.
-const (
-	readPause = 30 * time.Second
-	readTotal = 10 * time.Minute
-)
+// bodyTimes bound the time that a body may take, so that one that comes octet by
+// octet holds nothing for long.
+type bodyTimes struct {
+	pause time.Duration // for each part
+	start time.Duration // before the rate counts
+	rate  int64         // octets a second, at least, from then on
+	total time.Duration // for all
+}
+
+func usualTimes() bodyTimes {
+	return bodyTimes{pause: 30 * time.Second, start: 30 * time.Second, rate: 16 << 10, total: 10 * time.Minute}
+}
 
 // The media types of request bodies.
 const (
@@ -58,26 +65,41 @@ func mediaType(r *http.Request, want ...string) (string, error) {
 
 // body reads a request's body, at most limit octets, each part in its time.
 type body struct {
-	r        io.Reader
-	control  *http.ResponseController
-	deadline time.Time
+	r       io.Reader
+	control *http.ResponseController
+	times   bodyTimes
+	began   time.Time
+	got     int64 // octets
 }
 
 func (q *Request) body(limit int64) io.Reader {
-	return &body{http.MaxBytesReader(q.w, q.r.Body, limit), http.NewResponseController(q.w), time.Now().Add(readTotal)}
+	times := usualTimes()
+	if p, ok := q.w.(*patient); ok {
+		times = p.times
+	}
+	return &body{r: http.MaxBytesReader(q.w, q.r.Body, limit), control: http.NewResponseController(q.w), times: times, began: time.Now()}
+}
+
+// deadline is when the next part must be here.
+func (b *body) deadline() time.Time {
+	at := time.Now().Add(b.times.pause)
+	for _, d := range []time.Duration{b.times.start + time.Duration(b.got/b.times.rate)*time.Second, b.times.total} {
+		if end := b.began.Add(d); end.Before(at) {
+			at = end
+		}
+	}
+	return at
 }
 
 // Read implements io.Reader. Its errors are problems.
 func (b *body) Read(p []byte) (int, error) {
-	next := time.Now().Add(readPause)
-	if next.After(b.deadline) {
-		next = b.deadline
-	}
-	_ = b.control.SetReadDeadline(next) // a recorder of a test has none
+	_ = b.control.SetReadDeadline(b.deadline()) // a recorder of a test has none
 	n, err := b.r.Read(p)
-	if err != nil {
+	b.got += int64(n)
+	if err == io.EOF {
 		// The server goes on to read, to learn whether the client goes away: that
-		// must not end an apply that takes longer.
+		// must not end an apply that takes longer. After any other error it reads
+		// the rest of the body, for which the deadline stays.
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	var large *http.MaxBytesError
@@ -87,7 +109,7 @@ func (b *body) Read(p []byte) (int, error) {
 			fmt.Sprintf("the body is larger than %d octets: send fewer changes at once", large.Limit))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = problem(http.StatusRequestTimeout, TypeSlow,
-			fmt.Sprintf("the body did not arrive: want some of it every %s, and all within %s", readPause, readTotal))
+			fmt.Sprintf("the body comes too slowly: want some of it every %s, %d octets a second after the first %s, and all within %s", b.times.pause, b.times.rate, b.times.start, b.times.total))
 	case err != nil && err != io.EOF:
 		err = problem(http.StatusBadRequest, TypeInvalid, fmt.Sprintf("the body ends before its end: %v", err))
 	}

@@ -67,7 +67,7 @@ func Listen(o Options, b Backend, status StatusSource) (*Server, error) {
 	ending, end := context.WithCancel(context.Background())
 	h, _ := newService(ending, b, status).handler(o.Version)
 	s := &Server{end: end, http: &http.Server{
-		Handler:           &guard{h, o.Log, b},
+		Handler:           &guard{h, o.Log, b, usualTimes()},
 		ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: 64 << 10,
 		ConnContext: withPeer, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}}
@@ -220,6 +220,7 @@ type guard struct {
 	next    http.Handler
 	log     *slog.Logger
 	backend Backend
+	times   bodyTimes
 }
 
 // HeaderStale is on an answer where what it says may be older than what other
@@ -228,7 +229,12 @@ const HeaderStale = "Policy-Stale"
 
 // ServeHTTP implements http.Handler.
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p := &patient{ResponseWriter: w, control: http.NewResponseController(w), status: http.StatusOK}
+	p := &patient{ResponseWriter: w, control: http.NewResponseController(w), status: http.StatusOK, times: g.times}
+	if r.ContentLength != 0 {
+		// For a body that nobody reads: the server takes the rest of it from the
+		// connection. Who reads it sets other deadlines.
+		_ = p.control.SetReadDeadline(time.Now().Add(g.times.pause))
+	}
 	p.extend() // the connection may have an old deadline
 	if err := g.backend.Stale(); err != nil {
 		w.Header().Set(HeaderStale, strings.Join(strings.Fields(err.Error()), " "))
@@ -246,6 +252,7 @@ type patient struct {
 	http.ResponseWriter
 	control *http.ResponseController
 	status  int
+	times   bodyTimes // of the request's body
 }
 
 func (p *patient) extend() { _ = p.control.SetWriteDeadline(time.Now().Add(writeTimeout)) }
