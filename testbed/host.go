@@ -314,6 +314,11 @@ func (t *Testbed) neighbours(host *topology.Host) []neighbour {
 func (t *Testbed) pinNeighbours(ctx context.Context, host *topology.Host) error {
 	sw := t.Switch(host.Name)
 	var flows strings.Builder
+	for _, u := range t.uplinks(host.Name) {
+		// By a frame with the host's own MAC as its source the bridge would learn
+		// that the host is out there, and send it nothing more.
+		fmt.Fprintf(&flows, "priority=300,in_port=%s,dl_src=%s actions=drop\n", u[0], t.hostMAC(host.Name))
+	}
 	for _, n := range t.neighbours(host) {
 		for _, u := range t.uplinks(host.Name) {
 			flows.WriteString(pinFlows(n, u[0]))

@@ -101,7 +101,7 @@ func (r Results) run(t *testing.T, bed *Bed, m Mode, rows []Row) {
 					r.set(row.Name, m, Passed)
 				}
 			}()
-			row.Test(t, &Network{n.With(t), m})
+			row.Test(t, n.part(t))
 		})
 	}
 }

@@ -24,15 +24,20 @@ import (
 // test of a row.
 type Network struct {
 	*drive.Bed
-	Mode Mode
+	Mode       Mode
+	Controller *drive.Controller
 }
 
 // start builds the testbed and waits until the controller has installed all.
 func (b *Bed) start(t *testing.T, m Mode) *Network {
 	t.Helper()
 	bed := drive.UpText(t, b.Policy, b.Topology, append(slices.Clone(b.Settings), "port-mode: "+string(m))...)
-	bed.Ready()
-	return &Network{bed, m}
+	return &Network{bed, m, bed.Ready()}
+}
+
+// part returns the network for another test, a part of the one that started it.
+func (n *Network) part(t *testing.T) *Network {
+	return &Network{n.With(t), n.Mode, n.Controller}
 }
 
 // patience is how long a test waits for what should come.
@@ -139,7 +144,7 @@ func (n *Network) Tunnel(from, to string, key uint32) []gopacket.SerializableLay
 // for a reason, and no more than that.
 func (n *Network) Dropped(t *testing.T, host, reason string, count int, send func()) {
 	t.Helper()
-	n = &Network{n.With(t), n.Mode}
+	n = n.part(t)
 	before := n.Drops(host)[reason]
 	send()
 	got := 0

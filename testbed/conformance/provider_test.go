@@ -22,7 +22,7 @@ var providerRows = []Row{
 	{Name: "provider-routes", Source: "HNV provider routes", Level: HNV, Test: providerRoutes,
 		Says: "nvgre-ofctl doctor compares the policy's provider routes with the host's routing table"},
 	{Name: "neighbour-pinned", Source: "RFC 7637, 5", Level: Says, Test: neighbourPinned,
-		Says: "no frame of the underlay changes where packets to a PA go: neither forged ARP nor GRE with a forged source"},
+		Says: "no frame of the underlay changes where packets to a PA go: neither forged ARP nor GRE with a forged source nor a frame with the host's own MAC"},
 }
 
 // linkLoss sends a frame every 5 ms while each link of the sender's and of the
@@ -116,11 +116,13 @@ func neighbourPinned(t *testing.T, n *Network) {
 	reply := ARPRequest(forger, h2.PAs[0], h1.PAs[0])
 	reply[1].(*layers.ARP).Operation = layers.ARPReply
 	n.OnWire(t, "rack1",
-		Bytes(ARPRequest(forger, h2.PAs[0], h2.PAs[0])...), // gratuitous
+		Bytes(UDPFrame(MAC(h2.MAC), Broadcast, "192.0.2.1", "255.255.255.255", "own")...), // as if h2 were elsewhere
+		Bytes(ARPRequest(forger, h2.PAs[0], h2.PAs[0])...),                                // gratuitous
 		Bytes(reply...),
 		Bytes(append(gre, gopacket.Payload(n.Unicast("web2", "web1", Mark())))...))
 	mark := Mark()
 	f := n.See(t, "underlay", 1, func(f *Frame) bool { return f.Carries(mark) }, func() { n.From(t, "web1", n.Unicast("web1", "web2", mark)) })[0]
+	n.See(t, "web2", 1, func(f *Frame) bool { return f.Carries(mark) }, func() { n.From(t, "web1", n.Unicast("web1", "web2", mark)) })
 	if f.Eth.DstMAC.String() != h2.MAC {
 		t.Errorf("packets to %s go to %s, want %s", h2.PAs[0], f.Eth.DstMAC, h2.MAC)
 	}
