@@ -68,6 +68,10 @@ func (c *connection) sync(ctx context.Context, want *Desired) error {
 			drift = c.drift(old)
 		}
 		drift = append(drift, c.lookForShadows(want)...)
+		c.watch.trust()
+	} else if r.Checked = c.watch.checked; r.Checked > 0 {
+		c.watch.checked = 0
+		drift = c.drift(c.refused)
 	}
 	c.audited = true
 	plan, err := c.carryOut(ctx, want, &r)

@@ -19,8 +19,10 @@
 // during the outage are found by the next audit only.
 //
 // While the connection lives, a switch with a flow monitor tells what others do
-// to its flows: what touches ours leads to a read-back and a repair at once, or
-// after growing pauses where somebody does it again and again. Other switches are
+// to its flows: what touches ours is looked into and repaired at once, or after
+// growing pauses where somebody does it again and again. A few changed entries are
+// asked for by their cookies, whatever else the switch holds; many lead to a
+// read-back. Other switches are
 // read back at each audit. What was found is reported ([Drift]). While
 // thousands of flows are sent the monitor rests; what others change in that time
 // is found by the next read-back.

@@ -61,7 +61,8 @@ const (
 	lookShare    = 50
 )
 
-// watch turns what a flow monitor tells into read-backs, not too many of them.
+// watch turns what a flow monitor tells into looks at the switch, not too many of
+// them.
 type watch struct {
 	m    monitor         // nil: the session has none, or the switch refused it
 	told <-chan struct{} // nil likewise
@@ -74,6 +75,10 @@ type watch struct {
 	took          time.Duration // of the last read-back
 	streak        int           // repairs in a row
 	timer         *time.Timer
+
+	suspects []openflow.FlowChange // of ours, not looked into yet
+	blind    bool                  // more was done to ours than suspects tell
+	checked  int                   // how many were looked into since the last exchange
 
 	tables   [256]bool // where flows of ours are, by tablesOf
 	tablesOf *Desired
@@ -149,8 +154,9 @@ func (w *watch) due() <-chan time.Time {
 	return w.timer.C
 }
 
-// look makes the flow monitor work and takes what it tells. Where it is time to
-// read back, what is known of the switch is forgotten.
+// look makes the flow monitor work and takes what it tells. Where it is time, it
+// looks into the entries of ours that others have changed; where that does not tell
+// enough, what is known of the switch is forgotten, and read back.
 func (c *connection) look(ctx context.Context) error {
 	w := &c.watch
 	if w.m == nil {
@@ -164,18 +170,25 @@ func (c *connection) look(ctx context.Context) error {
 	if was := w.ours || w.foreign; !was {
 		w.since = now
 	}
-	w.ours = w.ours || lost
+	w.ours, w.blind = w.ours || lost, w.blind || lost
 	for i := range changes {
 		switch c.concern(&changes[i]) {
 		case concernsOurs:
 			w.ours = true
+			w.suspect(&changes[i])
 		case concernsOthers:
 			w.foreign = true
 		}
 	}
-	if d, ok := w.wait(now); ok && d <= 0 && c.have != nil {
-		c.have, c.d.known = nil, nil
+	if d, ok := w.wait(now); !ok || d > 0 || c.have == nil {
+		return nil
 	}
+	if w.ours {
+		if enough, err := c.check(ctx); enough || err != nil {
+			return err
+		}
+	}
+	c.have, c.d.known = nil, nil
 	return nil
 }
 
@@ -284,7 +297,7 @@ func (c *connection) tell(drift []Drift, r *Report, start time.Time) {
 	if r.ReadBack > 0 {
 		w.took = r.ReadBack
 	}
-	if r.ReadBack > 0 && (w.ours || repaired != nil) {
+	if (r.ReadBack > 0 || r.Checked > 0) && (w.ours || repaired != nil) {
 		if now.Sub(w.repaired) > max(2*w.rest(), 10*time.Second) {
 			w.streak = 0
 		}

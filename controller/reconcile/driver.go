@@ -66,6 +66,7 @@ type Options struct {
 type Report struct {
 	ReadBack time.Duration // 0: nothing was read, or the sentinel alone
 	Resumed  bool          // the connection is new, and the sentinel told that nothing need be read
+	Checked  int           // changes of others that were looked into one by one
 	Apply    time.Duration // 0: nothing was sent
 	// What was sent and is in force.
 	Added, Changed, Deleted, Sentinels int
