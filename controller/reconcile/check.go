@@ -7,6 +7,7 @@ import (
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 )
 
 // maxChecked is how many changes of others are looked into one by one; more lead
@@ -29,7 +30,8 @@ func (w *watch) trust() { w.suspects, w.blind, w.checked = nil, false, 0 }
 // and leaves the rest of what is known as it is. It asks for their flows by their
 // cookies, which a switch finds without looking through its tables. It reports
 // whether that tells enough: where a foreign flow is involved, or one that the
-// vocabulary cannot express, only a read-back of everything does.
+// vocabulary cannot express, or that needs a group or a meter, only a read-back of
+// everything does.
 //
 // A change that comes after the question is told by the monitor again.
 func (c *connection) check(ctx context.Context) (ok bool, err error) {
@@ -56,6 +58,9 @@ func (c *connection) check(ctx context.Context) (ok bool, err error) {
 		entries[e.Entry()] = ""
 		ask[place{f.Table, f.Cookie}] = true
 		if was := c.have.find(e); was != "" {
+			if needsMore(was) {
+				return false, nil
+			}
 			ask[place{f.Table, was.Cookie()}] = true
 		}
 	}
@@ -81,6 +86,13 @@ func (c *connection) check(ctx context.Context) (ok bool, err error) {
 	c.have = c.have.with(entries)
 	w.checked, w.suspects = len(w.suspects), nil
 	return true, nil
+}
+
+// needsMore reports whether a flow names a group or a meter: who deletes that
+// deletes the flow too.
+func needsMore(e openflow.Encoded) bool {
+	f, err := e.Decode()
+	return err != nil || slices.ContainsFunc(f.Actions, func(a flow.Action) bool { return a.Op == flow.OpGroup || a.Meter != 0 })
 }
 
 // find returns the flow of e's entry, "" where there is none.
