@@ -156,8 +156,7 @@ func (h *host) lookAfter(ctx context.Context, news *inbox) {
 			}
 		}
 		news.put(h.name, dirtDatabase)
-		if frozen {
-			retry.Reset(thawPoll)
+		if frozen { // until thaw
 		} else if failed {
 			retry.Reset(pause)
 			pause = min(2*pause, lastEnsure)
@@ -174,8 +173,14 @@ func (h *host) lookAfter(ctx context.Context, news *inbox) {
 	}
 }
 
-// thawPoll is how often it is asked whether a host may be written to again.
-const thawPoll = 100 * time.Millisecond
+// leaseLook is how often the lease is looked at while the database is written to.
+const leaseLook = 50 * time.Millisecond
+
+// thaw goes on with what waits for that the host may be written to.
+func (h *host) thaw() {
+	h.driver.Wake()
+	h.poke()
+}
 
 // errFrozen: the host may not be written to now, since another controller may
 // have it.
@@ -193,7 +198,7 @@ func (h *host) guard(ctx context.Context, write func(context.Context) error) err
 	ctx, cancel := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() {
-		tick := time.NewTicker(thawPoll / 2)
+		tick := time.NewTicker(leaseLook)
 		defer tick.Stop()
 		for {
 			select {

@@ -72,7 +72,11 @@ func (c *Controller) turn(ctx context.Context) {
 		c.readBoard()
 	}
 	for name, d := range dirty {
-		if h := c.hosts[name]; h != nil && d&dirtDatabase != 0 {
+		h := c.hosts[name]
+		if h != nil && d&dirtThawed != 0 {
+			h.thaw()
+		}
+		if h != nil && d&dirtDatabase != 0 {
 			c.observe(h)
 		}
 	}

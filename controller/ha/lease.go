@@ -29,8 +29,12 @@ type lease struct {
 // renewed notes a renewal that was asked for at a time: etcd counts from when
 // it got the question, which was later. A fifth is left for what is under way
 // when the time is over, and for clocks that do not run at the same pace.
-func (l *lease) renewed(asked time.Time, ttl time.Duration) {
-	l.until.Store(int64(asked.Sub(l.start) + ttl - ttl/5))
+//
+// It reports whether the lease was uncertain before: whoever asked [lease.valid]
+// and was told no, asked before that.
+func (l *lease) renewed(asked time.Time, ttl time.Duration) (lapsed bool) {
+	before := l.until.Swap(int64(asked.Sub(l.start) + ttl - ttl/5))
+	return time.Duration(before) <= time.Since(l.start)
 }
 
 // left returns how long the lease certainly lives; not above 0: who knows.
@@ -45,11 +49,20 @@ type leaseEvent struct {
 	kind  leaseEventKind
 }
 
+// kindOf tells a renewal in time from one that came late.
+func kindOf(lapsed bool) leaseEventKind {
+	if lapsed {
+		return leaseRegained
+	}
+	return leaseRenewed
+}
+
 type leaseEventKind int
 
 const (
 	leaseJoined leaseEventKind = iota
 	leaseRenewed
+	leaseRegained // renewed, after it was uncertain for a while, however short
 	leaseLost
 )
 
@@ -143,8 +156,8 @@ func (k *keeper) keep(ctx context.Context, l *lease) {
 		cancel()
 		switch {
 		case err == nil:
-			l.renewed(asked, time.Duration(r.TTL)*time.Second)
-			if !k.tell(ctx, l, leaseRenewed) {
+			lapsed := l.renewed(asked, time.Duration(r.TTL)*time.Second)
+			if !k.tell(ctx, l, kindOf(lapsed)) {
 				return
 			}
 			pause(ctx, l.ttl/3-time.Since(asked))

@@ -133,7 +133,11 @@ func (l *loop) onLease(e leaseEvent) {
 		l.lease, l.frozen, l.all = e.lease, false, true
 		l.publish(e.lease)
 		l.deadline.Reset(e.lease.left())
-	case leaseRenewed:
+	case leaseRenewed, leaseRegained:
+		if e.kind == leaseRegained && !l.frozen && !l.closing {
+			// Who found a tenure invalid meanwhile waits to be told that it is not.
+			l.halt()
+		}
 		left := e.lease.left()
 		l.deadline.Reset(max(left, 0))
 		if l.frozen && left > 0 {
@@ -166,6 +170,10 @@ func (l *loop) freeze() {
 	if l.frozen || l.closing || l.lease == nil || l.lease.left() > 0 {
 		return
 	}
+	l.halt()
+}
+
+func (l *loop) halt() {
 	l.frozen = true
 	n := 0
 	for _, h := range l.hold {

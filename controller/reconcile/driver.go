@@ -39,7 +39,8 @@ type Options struct {
 	// one's writes are refused. Two that may drive one switch need different ones.
 	Generation uint64
 	// MayWrite, if not nil, is asked before each exchange with the switch. While
-	// it says false, the session is kept and nothing is sent.
+	// it says false, the session is kept and nothing is sent; when it says true
+	// again somebody calls [Driver.Wake].
 	MayWrite func() bool
 	// ReconnectMax is the longest pause between two attempts to connect.
 	ReconnectMax time.Duration
@@ -152,6 +153,9 @@ func (d *Driver) Set(want Desired) {
 	signal(d.wake)
 }
 
+// Wake has the driver look again whether it may write.
+func (d *Driver) Wake() { signal(d.wake) }
+
 // Kick ends the pause before the next attempt to connect: somebody has reason
 // to believe that the switch is back.
 func (d *Driver) Kick() { signal(d.kick) }
@@ -195,9 +199,6 @@ func (d *Driver) current() *Desired {
 
 // warnEvery is the least time between two warnings of one outage.
 const warnEvery = 10 * time.Second
-
-// thawPoll is how often a driver that may not write asks whether it may again.
-const thawPoll = 100 * time.Millisecond
 
 // firstPause is the pause before the second attempt to connect.
 const firstPause = 20 * time.Millisecond
@@ -299,13 +300,10 @@ func (d *Driver) connection(ctx context.Context) (worked bool, err error) {
 				return worked, err
 			}
 		}
-		var thaw <-chan time.Time
 		if frozen {
-			d.update(func(st *Status) { st.InSync = false })
-			thaw = time.After(thawPoll)
+			d.update(func(st *Status) { st.InSync = false }) // until somebody calls Wake
 		}
 		select {
-		case <-thaw:
 		case <-ctx.Done():
 			return worked, ctx.Err()
 		case <-s.Done():

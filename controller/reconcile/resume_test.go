@@ -400,3 +400,26 @@ func TestOlderGenerationStandsBack(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// A driver that may not write sends nothing, and goes on when it is told to look
+// again.
+func TestFrozenDriverWaitsToBeWoken(t *testing.T) {
+	f := &fake{tables: model{}}
+	o := options(f.dial)
+	var may atomic.Bool
+	may.Store(true)
+	o.MayWrite = may.Load
+	d := start(t, o)
+	d.Set(reconcile.Desired{Revision: 1, Flows: compose(some(2))})
+	await(t, d, "it is in sync", inSync)
+	before := len(f.log())
+	may.Store(false)
+	d.Set(reconcile.Desired{Revision: 2, Flows: compose(some(3))})
+	await(t, d, "it has noticed", func(s reconcile.Status) bool { return !s.InSync && s.Connected && s.Wanted == 2 })
+	if calls := f.log(); len(calls) != before {
+		t.Errorf("sent while frozen: %v", calls[before:])
+	}
+	may.Store(true)
+	d.Wake()
+	await(t, d, "it goes on", func(s reconcile.Status) bool { return s.InSync && s.Installed == 2 })
+}

@@ -198,7 +198,7 @@ func (s *Store) History(ctx context.Context, k tenant.Key, limit int) ([]Version
 	var versions []Version
 	for ; err == nil && r != nil && h.Revision != 0 && len(versions) < limit; r, err = s.getAt(ctx, k, at) {
 		var v Version
-		v, err = s.version(ctx, r)
+		v, err = s.version(ctx, r, h)
 		if errors.Is(err, ErrCompacted) { // it is as old as what is kept, or older
 			c, derr := s.keys.decodeObject(r)
 			if derr == nil {
@@ -237,23 +237,24 @@ func same(a, b tenant.Object) bool {
 // errNotHead says that a value of an object was never in force.
 var errNotHead = errors.New("was never in force")
 
-// version returns what a value of an object was in the history of the policy. A
-// staged one is older than its head.
-func (s *Store) version(ctx context.Context, kv *mvccpb.KeyValue) (v Version, err error) {
+// version returns what a value of an object was in the history of the policy, of
+// which latest is the newest head. A staged one is older than its head.
+func (s *Store) version(ctx context.Context, kv *mvccpb.KeyValue, latest head) (v Version, err error) {
 	h, st, _, err := s.readHead(ctx, kv.ModRevision)
 	if err != nil {
 		return v, err
 	}
 	if h.Revision != uint64(kv.ModRevision) {
-		if st == nil {
-			return v, errNotHead // edited by somebody
+		if st == nil || h.Revision == latest.Revision {
+			return v, errNotHead // edited by somebody, or staged and not in force yet
 		}
-		next, err := s.headAfter(ctx, h.Revision)
+		next, err := s.headAfter(ctx, h.Revision, kv.ModRevision, latest)
 		if err != nil {
 			return v, err
 		}
-		k := strings.TrimPrefix(string(kv.Key), s.keys.objects)
-		r, err := s.client.Get(ctx, s.keys.objects+k, clientv3.WithRev(int64(next.Revision)))
+		actx, cancel := s.attempt(ctx, s.c.RequestTimeout)
+		r, err := s.client.Get(actx, string(kv.Key), clientv3.WithRev(int64(next.Revision)))
+		cancel()
 		if err != nil {
 			return v, s.unavailable(err)
 		}
@@ -269,19 +270,29 @@ func (s *Store) version(ctx context.Context, kv *mvccpb.KeyValue) (v Version, er
 	return Version{h.Head, c.Object()}, nil
 }
 
-// headAfter returns the first head after the one of a revision.
-func (s *Store) headAfter(ctx context.Context, revision uint64) (head, error) {
-	ctx, cancel := s.attempt(ctx, s.c.RequestTimeout)
-	defer cancel()
-	for r := range s.client.Watch(ctx, s.keys.head, clientv3.WithRev(int64(revision)+1)) {
-		if err := r.Err(); err != nil {
-			return head{}, s.unavailable(err)
+// headAfter returns the first head after the one of a revision, which was in
+// force at a revision of etcd and is not at another, latest. Each head names the
+// one before, so that halving soon meets the one that names it. (A watch from a
+// revision of the past would tell too, but etcd lets those wait for 0.1 s.)
+func (s *Store) headAfter(ctx context.Context, revision uint64, at int64, latest head) (head, error) {
+	for next := latest; ; {
+		if next.previous == revision {
+			return next, nil
 		}
-		for _, e := range r.Events {
-			return decodeHead(e.Kv)
+		mid := at + (int64(next.Revision)-at)/2
+		if mid <= at {
+			return head{}, errNotHead
+		}
+		h, _, _, err := s.readHead(ctx, mid)
+		switch {
+		case err != nil:
+			return head{}, err
+		case h.Revision == revision:
+			at = mid
+		default:
+			next = h
 		}
 	}
-	return head{}, s.unavailable(ctx.Err())
 }
 
 func (s *Store) getAt(ctx context.Context, k tenant.Key, at int64) (*mvccpb.KeyValue, error) {

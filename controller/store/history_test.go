@@ -227,3 +227,41 @@ func TestSlowReader(t *testing.T) {
 		t.Errorf("%d events, %d in memory", n, len(s.events.events))
 	}
 }
+
+// The history of an object whose versions were all staged, some of them put back,
+// is found without waiting, and none is missing.
+func TestHistoryOfStagedVersions(t *testing.T) {
+	s, _ := start(t, small(t.TempDir()))
+	apply(t, s, base()...)
+	const versions = 30
+	for i := range versions {
+		apply(t, s, records(0, 25, i)...)
+		if i%7 != 3 {
+			continue
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := s.Apply(ctx, records(0, 25, 1000+i), ApplyOptions{Progress: func(int, int) { cancel() }}); !errors.Is(err, context.Canceled) {
+			t.Fatalf("given up: %v", err)
+		}
+		for j := range i % 3 { // heads that are not this object's
+			apply(t, s, records(40+j, 41+j, i)...)
+		}
+	}
+	for _, which := range []int{0, 24} {
+		begin := time.Now()
+		got, err := s.History(t.Context(), record(which, 0).Key(), 1000)
+		took := time.Since(begin)
+		if err != nil || len(got) != versions {
+			t.Fatalf("record %d: %d versions, %v", which, len(got), err)
+		}
+		for i, v := range got {
+			if want := record(which, versions-1-i); !v.Object.Equal(want) {
+				t.Errorf("record %d, version %d: %v, want %v", which, i, v.Object, want)
+			}
+		}
+		t.Logf("%d versions in %v", len(got), took.Round(time.Millisecond))
+		if took > time.Second {
+			t.Errorf("the history of record %d took %v", which, took)
+		}
+	}
+}
