@@ -154,12 +154,14 @@ func (a *affected) moved(ifaces iter.Seq[string]) bool {
 	return true
 }
 
-// attachment yields the record of an iface-id, where it leaves its place open. A
+// attachment yields the records of an iface-id that leave its place open. A
 // record that has ceased to do so differs anyway.
 func (a *affected) attachment(iface string) bool {
 	for _, c := range []*Compiler{a.before, a.after} {
-		if r, ok := c.policy.RecordByIfaceID(iface); ok && r.Host == "" && !a.unit(recordUnit(&r)) {
-			return false
+		for r := range c.policy.RecordsByIfaceID(iface) {
+			if r.Host == "" && !a.unit(recordUnit(&r)) {
+				return false
+			}
 		}
 	}
 	return true

@@ -83,13 +83,6 @@ func (b *builder) miss(t *Table, r DropReason) {
 	b.add(t, 0, tableOwner(t.ID).drop(r), nil)
 }
 
-// EtherTypes and IP protocols that the pipeline tells apart.
-var (
-	isIPv4 = flow.Exact(flow.EthType, flow.Uint(0x0800))
-	isARP  = flow.Exact(flow.EthType, flow.Uint(0x0806))
-	isICMP = flow.Exact(flow.IPProto, flow.Uint(1))
-)
-
 // order compares flows as merge wants them.
 func order(f, g *flow.Flow) int {
 	return cmp.Or(flow.Compare(f, g), cmp.Compare(f.Cookie, g.Cookie))

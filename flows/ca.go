@@ -8,8 +8,8 @@ import (
 var ca = Table{
 	ID:      tableCA,
 	Name:    "ca",
-	Purpose: "One flow for each customer address: (routing domain, next hop) to MAC, virtual subnet and host. It serves IP, ARP and next hops of routes alike, and is the same on every host; only table pa knows which host is this one.",
-	Matches: append(fields(flow.EthType), regs(regDomain, regHop)...),
+	Purpose: "One flow for each customer address: (routing domain, next hop) to MAC, virtual subnet and host. It serves IP, ARP, neighbour discovery and next hops of routes alike, and is the same on every host; only table pa knows which host is this one. A VM with IPv6 CAs has one flow more, for its link-local address.",
+	Matches: append(fields(flow.EthType, flow.IPProto, flow.ICMPv6Type, flow.ICMPv6Code), regs(regDomain, regHop)...),
 	Sets:    regs(regDest, regPeer, regRouter, regHopMAC),
 	Next:    []uint8{tableAct},
 	Miss:    "drop: no lookup record has the address",
@@ -22,29 +22,42 @@ const (
 
 // gatewayFlows makes the flows of the distributed router's addresses in a subnet.
 func (c *Compiler) gatewayFlows(b *builder, number uint32, s tenant.VirtualSubnet) {
-	in := regDomain.is(uint64(number))
-	vsid := regDest.set(flow.Uint(uint64(s.VSID)))
-	var buf [5]flow.Test
 	for _, g := range s.Gateways {
-		hop := regHop.appendTests(append(buf[:0], in), flow.Mapped(g.Addr()))
-		b.add(&ca, prioCA, subnetOwner(s.VSID).cookie(), b.match(hop...),
-			vsid, regRouter.set(flow.Uint(1)), regHopMAC.set(flow.Uint(c.policy.GatewayMAC().Uint64())), flow.Goto(tableAct))
+		c.gatewayFlow(b, number, s.VSID, flow.Mapped(g.Addr()))
+	}
+	if has6(&s) {
+		c.gatewayFlow(b, number, s.VSID, linkHop(s.VSID, tenant.GatewayLinkLocal()))
 	}
 }
 
-// recordFlows makes the flow of a lookup record.
+func (c *Compiler) gatewayFlow(b *builder, number uint32, v tenant.VSID, hop flow.Value) {
+	var buf [5]flow.Test
+	b.add(&ca, prioCA, subnetOwner(v).cookie(), b.match(regHop.appendTests(append(buf[:0], regDomain.is(uint64(number))), hop)...),
+		regDest.set(flow.Uint(uint64(v))), regRouter.set(flow.Uint(1)), regHopMAC.set(flow.Uint(c.policy.GatewayMAC().Uint64())), flow.Goto(tableAct))
+}
+
+// recordFlows makes the flow of a lookup record, and that of the VM's link-local
+// address. Several records of one VM make the same flow of the latter, so that it
+// is there as long as one of them is.
 func (c *Compiler) recordFlows(b *builder, number uint32, r *tenant.LookupRecord) {
 	if !hasAddress(r) {
 		return
 	}
+	c.addressFlow(b, number, r, recordOwner(r), flow.Mapped(r.CA.Addr()))
+	if r.CA.Addr().Is6() {
+		c.addressFlow(b, number, r, linkOwner(r), linkHop(r.VSID, tenant.LinkLocal(r.MAC)))
+	}
+}
+
+func (c *Compiler) addressFlow(b *builder, number uint32, r *tenant.LookupRecord, o owner, address flow.Value) {
 	var buf [5]flow.Test
-	hop := regHop.appendTests(append(buf[:0], regDomain.is(uint64(number))), flow.Mapped(r.CA.Addr()))
+	hop := regHop.appendTests(append(buf[:0], regDomain.is(uint64(number))), address)
 	peer, known := c.peers.of(c.HostOf(r))
 	if !known {
-		b.add(&ca, prioCA, recordOwner(r).drop(DropUnattached), b.match(hop...))
+		b.add(&ca, prioCA, o.drop(DropUnattached), b.match(hop...))
 		return
 	}
-	b.add(&ca, prioCA, recordOwner(r).cookie(), b.match(hop...),
+	b.add(&ca, prioCA, o.cookie(), b.match(hop...),
 		regDest.set(flow.Uint(uint64(r.VSID))), regPeer.set(flow.Uint(uint64(peer))),
 		regHopMAC.set(flow.Uint(r.MAC.Uint64())), flow.Goto(tableAct))
 }
@@ -54,7 +67,19 @@ func hasAddress(r *tenant.LookupRecord) bool {
 	return r.CA.IsValid() && !r.CA.Addr().IsUnspecified()
 }
 
+// addresses returns the records with an address of the VM that attaches with an
+// iface-id, by CA.
+func addresses(p *tenant.Policy, iface string) (vm []tenant.LookupRecord) {
+	for r := range p.RecordsByIfaceID(iface) {
+		if hasAddress(&r) {
+			vm = append(vm, r)
+		}
+	}
+	return vm
+}
+
 func caMisses(b *builder) {
 	b.add(&ca, prioCANoIP, tableOwner(tableCA).drop(DropARPUnknownCA), b.match(isARP))
+	b.add(&ca, prioCANoIP, tableOwner(tableCA).drop(DropNDUnknownCA), b.match(ipv6.question...))
 	b.miss(&ca, DropUnknownCA)
 }

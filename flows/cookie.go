@@ -2,6 +2,7 @@ package flows
 
 import (
 	"encoding/binary"
+	"net/netip"
 	"slices"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
@@ -81,9 +82,17 @@ func hostOwner(name string) owner             { return ownerOf(OwnerHost, hash([
 func routeOwner(r tenant.CustomerRoute) owner { return ownerOf(OwnerRoute, hash(routeKey(r))) }
 
 func recordOwner(r *tenant.LookupRecord) owner {
+	return addressOwner(r.VSID, r.CA.Addr())
+}
+
+// linkOwner is the owner of what a VM's link-local address needs, the same for
+// all its records.
+func linkOwner(r *tenant.LookupRecord) owner { return addressOwner(r.VSID, tenant.LinkLocal(r.MAC)) }
+
+func addressOwner(v tenant.VSID, address netip.Addr) owner {
 	var key [20]byte
-	key[0], key[1], key[2] = byte(r.VSID>>16), byte(r.VSID>>8), byte(r.VSID)
-	a := r.CA.Addr().As16()
+	key[0], key[1], key[2] = byte(v>>16), byte(v>>8), byte(v)
+	a := address.As16()
 	copy(key[3:], a[:])
 	return ownerOf(OwnerRecord, hash(key[:]))
 }

@@ -32,6 +32,8 @@ var scenarios = []scenario{
 	{name: "routed-h1-per-vsid", policy: "routed.yaml", host: "h1", view: func(v *flows.HostView) {
 		v.Tunnels = flows.TunnelPorts{PerVSID: map[tenant.VSID]uint32{5001: 11, 5002: 12}}
 	}},
+	{name: "dual-h1", policy: "dual.yaml", host: "h1"},
+	{name: "dual-h2", policy: "dual.yaml", host: "h2"},
 	{name: "routed-h1-no-tunnel", policy: "routed.yaml", host: "h1", view: func(v *flows.HostView) { v.Tunnels.Flow = 0 }},
 }
 
@@ -96,10 +98,9 @@ func TestOVSReadsGoldenText(t *testing.T) {
 }
 
 func TestManual(t *testing.T) {
-	p := load(t, "routed.yaml")
-	place := flows.NewPlacement(map[string]string{"db2": "h2"})
-	v := flows.PlannedView(p, place, "h1")
-	examples := flows.Compile(p, place, v).Flows
+	p := load(t, "dual.yaml")
+	v := flows.PlannedView(p, flows.Placement{}, "h1")
+	examples := flows.Compile(p, flows.Placement{}, v).Flows
 	ports := map[uint32]string{1: "nvgre0"}
 	for _, a := range v.Attachments {
 		ports[a.OFPort] = a.IfaceID

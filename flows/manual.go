@@ -69,6 +69,9 @@ func Manual(examples []flow.Flow, namer *Namer) string {
 	return b.String()
 }
 
+// kindField has the fields whose values are kinds of packets.
+var kindField = [flow.NumFields]bool{flow.EthType: true, flow.IPTTL: true, flow.ARPOp: true, flow.ICMPType: true, flow.ICMPv6Type: true}
+
 // shape is equal for flows that differ in values only.
 func shape(f *flow.Flow) string {
 	var b strings.Builder
@@ -81,7 +84,7 @@ func shape(f *flow.Flow) string {
 	fmt.Fprintf(&b, "%d %d %d", f.Table, priority, reason)
 	for _, t := range f.Match {
 		fmt.Fprintf(&b, " %d", t.Field)
-		if t.Field == flow.EthType || t.Field == flow.IPTTL || t.Field == flow.ARPSPA && t.Value.IsZero() {
+		if kindField[t.Field] || t.Value.IsZero() {
 			fmt.Fprintf(&b, "=%s", t.Value)
 		}
 	}

@@ -272,7 +272,12 @@ func (n *Namer) index() {
 	}
 	for r := range p.Records() {
 		rd := names[r.RDID]
-		add(recordOwner(&r), Owner{Text: fmt.Sprintf("record %s/%s %s VSID %d", rd, r.VM, r.CA, r.VSID), RoutingDomain: rd, VSID: r.VSID, VM: r.VM, Source: r.Source})
+		o := Owner{Text: fmt.Sprintf("record %s/%s %s VSID %d", rd, r.VM, r.CA, r.VSID), RoutingDomain: rd, VSID: r.VSID, VM: r.VM, Source: r.Source}
+		add(recordOwner(&r), o)
+		if key := linkOwner(&r); r.CA.Addr().Is6() && n.owners[key] == nil {
+			o.Text = fmt.Sprintf("link-local address of record %s/%s %s VSID %d", rd, r.VM, r.CA, r.VSID)
+			add(key, o)
+		}
 	}
 	for r := range p.Routes() {
 		add(routeOwner(r), Owner{Text: fmt.Sprintf("route %s %s", names[r.RDID], r.Prefix), RoutingDomain: names[r.RDID], Source: r.Source})

@@ -7,8 +7,7 @@ import (
 )
 
 // Numbers of the tables. The gaps leave room for what is to come: access
-// control before routing and before delivery, a second stage for neighbour
-// advertisements behind act, and multicast behind output.
+// control before routing and before delivery, and multicast behind output.
 const (
 	tableClassify     = 0
 	tableTunnelSource = 1
@@ -17,6 +16,7 @@ const (
 	tableRoute        = 15
 	tableCA           = 20
 	tableAct          = 25
+	tableNDReply      = 26
 	tablePA           = 30
 	tableEncap        = 35
 	tableLocal        = 40
@@ -29,7 +29,7 @@ const (
 func Pipeline() []*Table {
 	return []*Table{
 		&classify, &tunnelSource, &tunnelVSID, &portSecurity, &route, &ca,
-		&act, &pa, &encap, &local, &output, &sentinel,
+		&act, &ndReply, &pa, &encap, &local, &output, &sentinel,
 	}
 }
 

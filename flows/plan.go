@@ -13,8 +13,10 @@ import (
 // host are where at says. It lets a policy be compiled with no switch at hand.
 func PlannedView(p *tenant.Policy, at Placement, host string) HostView {
 	v := HostView{Name: host, Tunnels: TunnelPorts{Flow: 1}}
+	seen := make(map[string]bool)
 	for r := range p.Records() {
-		if cmp.Or(r.Host, at.Host(r.IfaceID)) == host {
+		if cmp.Or(r.Host, at.Host(r.IfaceID)) == host && !seen[r.IfaceID] {
+			seen[r.IfaceID] = true
 			v.Attachments = append(v.Attachments, Attachment{r.IfaceID, uint32(101 + len(v.Attachments))})
 		}
 	}
@@ -34,7 +36,7 @@ func PlannedPlacement(p *tenant.Policy) Placement {
 	}
 	slices.Sort(hosts)
 	for r := range p.Records() {
-		if r.Host == "" {
+		if r.Host == "" && at[r.IfaceID] == "" {
 			at[r.IfaceID] = hosts[len(at)%len(hosts)]
 		}
 	}

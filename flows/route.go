@@ -10,18 +10,22 @@ import (
 var route = Table{
 	ID:      tableRoute,
 	Name:    "route",
-	Purpose: "Finds the next hop by the longest prefix in the routing domain, the priority growing with the prefix length. Inside the packet's own subnet the next hop is the destination; in another subnet too, but the packet counts as routed. An ARP request looks up its target the same way.",
-	Matches: append(fields(flow.EthType, flow.IPv4Dst, flow.ARPTPA), regs(regDomain, regSource)...),
+	Purpose: "Finds the next hop by the longest prefix in the routing domain, the priority growing with the prefix length. Inside the packet's own subnet the next hop is the destination; in another subnet too, but the packet counts as routed. ARP and neighbour solicitations look up their target the same way. A link-local destination is looked up in the packet's own subnet only.",
+	Matches: append(fields(flow.EthType, flow.IPProto, flow.IPv4Dst, flow.IPv6Dst, flow.ARPTPA, flow.ICMPv6Type, flow.ICMPv6Code, flow.NDTarget), regs(regDomain, regSource)...),
 	Sets:    regs(regHop, regRouted),
 	Next:    []uint8{tableCA},
 	Miss:    "drop: the routing domain has no route",
 }
 
 const (
-	prioRouteGroup = 2000 // broadcast and multicast destinations
-	prioRouteARP   = 1000
-	prioRouteNoARP = 990
-	prioRoute      = 300 // plus four for each bit of the prefix
+	prioRouteND     = 2100
+	prioRouteNoND   = 2090
+	prioRouteGroup  = 2000 // broadcast and multicast destinations
+	prioRouteLink   = 1600 // link-local destinations of a subnet
+	prioRouteNoLink = 1500
+	prioRouteARP    = 1000
+	prioRouteNoARP  = 990
+	prioRoute       = 300 // plus four for each bit of the prefix
 
 	// Among routes of one length: the packet's own subnet before another
 	// subnet, and a subnet before a customer route.
@@ -37,8 +41,33 @@ func prefixTest(f flow.Field, p netip.Prefix) flow.Test {
 	return flow.Masked(f, flow.Addr(p.Addr()), flow.PrefixMask(p.Bits(), p.Addr().BitLen()))
 }
 
-// hopFrom returns the actions that make the IPv4 address in f the next hop.
+// family is what the two families of addresses have of their own in this table.
+type family struct {
+	is       flow.Test
+	dst      flow.Field
+	question []flow.Test // for the MAC of an address
+	target   flow.Field  // the address asked for
+	priority uint16      // of questions
+}
+
+var (
+	ipv4 = family{isIPv4, flow.IPv4Dst, []flow.Test{isARP}, flow.ARPTPA, prioRouteARP}
+	ipv6 = family{isIPv6, flow.IPv6Dst, []flow.Test{isIPv6, isICMPv6, flow.Exact(flow.ICMPv6Type, flow.Uint(ndSolicitation)),
+		flow.Exact(flow.ICMPv6Code, flow.Uint(0))}, flow.NDTarget, prioRouteND}
+)
+
+func familyOf(a netip.Addr) *family {
+	if a.Is4() {
+		return &ipv4
+	}
+	return &ipv6
+}
+
+// hopFrom returns the actions that make the address in f the next hop.
 func hopFrom(f flow.Field) []flow.Action {
+	if f.Info().Bits == 128 {
+		return []flow.Action{flow.Move(flow.All(f), regHop.Bits)}
+	}
 	return []flow.Action{flow.Set(hopTag, flow.Uint(0xffff)), flow.Move(flow.All(f), hop4)}
 }
 
@@ -47,14 +76,23 @@ func routeFlows(b *builder, number uint32, s tenant.VirtualSubnet) {
 	in := regDomain.is(uint64(number))
 	own := regSource.is(uint64(s.VSID))
 	routed := regRouted.set(flow.Uint(1))
+	question := func(f *family, p netip.Prefix, hop []flow.Action) {
+		b.add(&route, f.priority, o.cookie(), b.matchPrefix(append([]flow.Test{in, own, prefixTest(f.target, p)}, f.question...)...), append(hop, flow.Goto(tableCA))...)
+	}
 	for _, prefix := range s.Prefixes {
 		p := prefix.Prefix()
-		toCA := append(hopFrom(flow.IPv4Dst), flow.Goto(tableCA))
-		dst := prefixTest(flow.IPv4Dst, p)
-		b.add(&route, routePriority(p, routeOwnSubnet), o.cookie(), b.matchPrefix(in, own, isIPv4, dst), toCA...)
-		b.add(&route, routePriority(p, routeOtherSubnet), o.cookie(), b.matchPrefix(in, isIPv4, dst), append([]flow.Action{routed}, toCA...)...)
-		b.add(&route, prioRouteARP, o.cookie(), b.matchPrefix(in, own, isARP, prefixTest(flow.ARPTPA, p)),
-			append(hopFrom(flow.ARPTPA), flow.Goto(tableCA))...)
+		f := familyOf(p.Addr())
+		toCA := append(hopFrom(f.dst), flow.Goto(tableCA))
+		dst := prefixTest(f.dst, p)
+		b.add(&route, routePriority(p, routeOwnSubnet), o.cookie(), b.matchPrefix(in, own, f.is, dst), toCA...)
+		b.add(&route, routePriority(p, routeOtherSubnet), o.cookie(), b.matchPrefix(in, f.is, dst), append([]flow.Action{routed}, toCA...)...)
+		question(f, p, hopFrom(f.target))
+	}
+	if has6(&s) {
+		scope := flow.Set(hopScope, flow.Uint(uint64(s.VSID)))
+		b.add(&route, prioRouteLink, o.cookie(), b.match(in, own, isIPv6, prefixTest(flow.IPv6Dst, linkLocalNet)),
+			append(hopFrom(flow.IPv6Dst), scope, flow.Goto(tableCA))...)
+		question(&ipv6, linkLocalNet, append(hopFrom(flow.NDTarget), scope))
 	}
 }
 
@@ -75,15 +113,21 @@ func (b *builder) matchPrefix(tests ...flow.Test) flow.Match {
 // has first: the others have no flow.
 func customerRouteFlows(b *builder, number uint32, r tenant.CustomerRoute) {
 	p := r.Prefix.Prefix()
+	f := familyOf(p.Addr())
 	b.add(&route, routePriority(p, routeCustomer), routeOwner(r).cookie(),
-		b.matchPrefix(regDomain.is(uint64(number)), isIPv4, prefixTest(flow.IPv4Dst, p)),
+		b.matchPrefix(regDomain.is(uint64(number)), f.is, prefixTest(f.dst, p)),
 		regRouted.set(flow.Uint(1)), regHop.set(flow.Mapped(r.NextHop.Addr())), flow.Goto(tableCA))
 }
 
 func routeMisses(b *builder) {
-	group := tableOwner(tableRoute).drop(DropMulticast)
-	b.add(&route, prioRouteGroup, group, b.match(isIPv4, prefixTest(flow.IPv4Dst, netip.MustParsePrefix("224.0.0.0/4"))))
-	b.add(&route, prioRouteGroup, group, b.match(isIPv4, prefixTest(flow.IPv4Dst, netip.MustParsePrefix("255.255.255.255/32"))))
-	b.add(&route, prioRouteNoARP, tableOwner(tableRoute).drop(DropARPTarget), b.match(isARP))
+	o := tableOwner(tableRoute)
+	for _, p := range []string{"224.0.0.0/4", "255.255.255.255/32", "ff00::/8"} {
+		p := netip.MustParsePrefix(p)
+		f := familyOf(p.Addr())
+		b.add(&route, prioRouteGroup, o.drop(DropMulticast), b.match(f.is, prefixTest(f.dst, p)))
+	}
+	b.add(&route, prioRouteNoARP, o.drop(DropARPTarget), b.match(isARP))
+	b.add(&route, prioRouteNoND, o.drop(DropNDTarget), b.match(ipv6.question...))
+	b.add(&route, prioRouteNoLink, o.drop(DropLinkLocal), b.match(isIPv6, prefixTest(flow.IPv6Dst, linkLocal)))
 	b.miss(&route, DropNoRoute)
 }

@@ -83,7 +83,12 @@ func TestTraceOnRealSwitch(t *testing.T) {
 		{"VSID of another subnet", gre2 + "tun_id=0x138a00,ip,dl_dst=" + web1MAC, flows.DropNotHere, nil},
 		{"tag from the tunnel", gre2 + "tun_id=0x138900,dl_vlan=7,ip,dl_dst=" + web1MAC, flows.DropTunnelTagged, nil},
 		{"broadcast from the tunnel", gre2 + "tun_id=0x138900,arp,dl_dst=ff:ff:ff:ff:ff:ff", flows.DropTunnelMulticast, nil},
-		{"ARP from the tunnel", gre2 + "tun_id=0x138900,arp,dl_dst=" + web1MAC, flows.DropTunnelProtocol, nil},
+		{"ARP from the tunnel", gre2 + "tun_id=0x138900,arp,dl_dst=" + web1MAC, 0, []string{"PORT101"}},
+		{"IPv6 from the tunnel", gre2 + "tun_id=0x138900,ipv6,dl_dst=" + web1MAC, flows.DropTunnelProtocol, nil},
+		{"ARP to a VM's own MAC", web1 + "arp,dl_dst=02:b0:00:00:01:12,arp_op=1,arp_spa=10.0.1.11,arp_tpa=10.0.1.12,arp_sha=" + web1MAC, 0,
+			[]string{"TUN_ID[8..31] is now 0x1389\n", "tun_dst=10.99.0.2"}},
+		{"ARP reply to one VM", web1 + "arp,dl_dst=02:b0:00:00:01:12,arp_op=2,arp_spa=10.0.1.11,arp_tpa=10.0.1.12,arp_sha=" + web1MAC, 0,
+			[]string{"TUN_ID[8..31] is now 0x1389\n", "tun_dst=10.99.0.2"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			raw, actions := trace(t, sw, c.packet)

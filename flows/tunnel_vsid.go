@@ -9,7 +9,7 @@ var tunnelVSID = Table{
 	ID:      tableTunnelVSID,
 	Name:    "tunnel-vsid",
 	Purpose: "Reads the virtual subnet from the upper 24 bits of the GRE key (RFC 7637 section 3.2), whatever the FlowID below it. Only subnets of routing domains that have a VM here are known.",
-	Matches: append(fields(flow.TunID, flow.EthType), flow.Bits{Field: flow.EthDst, Ofs: 40, N: 1}),
+	Matches: append(fields(flow.TunID, flow.EthType), groupBit),
 	Sets:    regs(regDomain, regDest),
 	Next:    []uint8{tableLocal},
 	Miss:    "drop: the VSID is not known here",
@@ -29,16 +29,24 @@ func tunnelKey(v tenant.VSID) flow.Test {
 
 func tunnelVSIDFlows(b *builder, number uint32, s tenant.VirtualSubnet) {
 	o := subnetOwner(s.VSID)
-	b.add(&tunnelVSID, prioTunnelVSID, o.cookie(), b.match(tunnelKey(s.VSID), isIPv4),
-		regDomain.set(flow.Uint(uint64(number))),
-		regDest.set(flow.Uint(uint64(s.VSID))),
-		flow.Goto(tableLocal))
+	take := func(protocol flow.Test) {
+		b.add(&tunnelVSID, prioTunnelVSID, o.cookie(), b.match(tunnelKey(s.VSID), protocol),
+			regDomain.set(flow.Uint(uint64(number))),
+			regDest.set(flow.Uint(uint64(s.VSID))),
+			flow.Goto(tableLocal))
+	}
+	if has4(&s) {
+		take(isIPv4)
+		take(isARP) // to one VM
+	}
+	if has6(&s) {
+		take(isIPv6)
+	}
 	b.add(&tunnelVSID, prioTunnelProtocol, o.drop(DropTunnelProtocol), b.match(tunnelKey(s.VSID)))
 }
 
 func tunnelVSIDMisses(b *builder) {
-	group := flow.Uint(1 << 40) // the I/G bit of an Ethernet address (IEEE 802-2014 section 8.2.2)
 	b.add(&tunnelVSID, prioTunnelMulticast, tableOwner(tableTunnelVSID).drop(DropTunnelMulticast),
-		b.match(flow.Masked(flow.EthDst, group, group)))
+		b.match(flow.Masked(flow.EthDst, groupBit.Mask(), groupBit.Mask())))
 	b.miss(&tunnelVSID, DropUnknownVSID)
 }

@@ -277,14 +277,14 @@ func (c *Compiler) make(b *builder, u Unit) {
 			encapFlow(b, u)
 		}
 	case UnitVM:
-		r, ok := c.policy.RecordByIfaceID(u.name)
-		if !ok || !hasAddress(&r) || !usable(u.port) || c.HostOf(&r) != u.host {
+		vm := addresses(c.policy, u.name)
+		if len(vm) == 0 || !usable(u.port) || c.HostOf(&vm[0]) != u.host {
 			return
 		}
-		if number, ok := c.domains.of(r.RDID); ok {
-			classifyFlow(b, number, &r, u.port)
-			portSecurityFlows(b, &r, u.port)
-			localFlows(b, &r, u.port)
+		if number, ok := c.domains.of(vm[0].RDID); ok {
+			classifyFlow(b, number, &vm[0], u.port)
+			portSecurityFlows(b, vm, u.port)
+			localFlows(b, &vm[0], u.port)
 		}
 	case UnitPeer:
 		self, _ := c.policy.Host(u.host)
@@ -342,6 +342,7 @@ func (c *Compiler) pipelineFlows(b *builder) {
 	routeMisses(b)
 	caMisses(b)
 	c.actFlows(b)
+	ndReplyFlows(b)
 	b.miss(&pa, DropUnknownPeer)
 	b.miss(&encap, DropNoTunnel)
 	b.miss(&local, DropNotHere)

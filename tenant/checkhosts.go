@@ -44,9 +44,6 @@ func (c *checker) providerRoute(before []ProviderRoute, r ProviderRoute, host st
 	case !p.IsValid():
 		c.add(c.field(path(j), "prefix"), "is missing: want the destination in the underlay, such as 10.99.0.0/16")
 		return
-	case !supported(p.Addr()):
-		c.add(c.field(path(j), "prefix"), fmt.Sprintf("prefix %s: IPv6 is not supported yet: want an IPv4 prefix", p))
-		return
 	case !r.NextHop.IsValid():
 		c.add(c.field(path(j), "next_hop"), "is missing: want the address of a router in the underlay")
 		return

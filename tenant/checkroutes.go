@@ -122,9 +122,6 @@ func (c *domainChecker) routePrefix(r *RouteSpec, path string) bool {
 	case !p.IsValid():
 		c.add(path, "is missing: want the destination, such as 0.0.0.0/0")
 		return false
-	case !supported(p.Addr()):
-		c.add(path, fmt.Sprintf("prefix %s: IPv6 is not supported yet: want an IPv4 prefix", p))
-		return false
 	}
 	if e, ok := c.exact(p); ok {
 		c.add(path, fmt.Sprintf("prefix %s is on-link already, as a prefix of subnet %s: want no route to it, or a route to another prefix", p, c.shown(e)),

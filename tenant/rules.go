@@ -36,25 +36,18 @@ func addrProblem(what string, a netip.Addr) string {
 	switch {
 	case !a.IsValid():
 		return fmt.Sprintf("is missing: want a %s, such as 10.0.1.11", what)
-	case !supported(a):
-		return fmt.Sprintf("%s %s: IPv6 is not supported yet: want an IPv4 address", what, a)
+	case a.IsLinkLocalUnicast() && a.Is6():
+		return fmt.Sprintf("%s %s is link-local, which says nothing of where it is: want another address, such as a unique local one (fc00::/7)", what, a)
 	case a.IsUnspecified() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return fmt.Sprintf("%s %s is no unicast address: want the address of one machine", what, a)
 	}
 	return ""
 }
 
-// supported is the one place that knows which address families the product
-// forwards. The types and all other rules take both.
-func supported(a netip.Addr) bool { return a.Is4() }
-
 // subnetPrefixProblem says what keeps p from being the prefix of a subnet, or "".
 func subnetPrefixProblem(p netip.Prefix) string {
 	if !p.IsValid() {
 		return "is missing: want a prefix such as 10.0.1.0/24"
-	}
-	if !supported(p.Addr()) {
-		return fmt.Sprintf("prefix %s: IPv6 is not supported yet: want an IPv4 prefix", p)
 	}
 	if p.IsSingleIP() {
 		return fmt.Sprintf("prefix %s has no room for a VM beside the gateway: want /%d or shorter", p, p.Addr().BitLen()-1)
@@ -77,6 +70,8 @@ var notUnicast = [...]struct {
 	{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
 	{netip.MustParsePrefix("255.255.255.255/32"), "broadcast"},
 	{netip.MustParsePrefix("::/127"), "unspecified and loopback"},
+	{netip.MustParsePrefix("::ffff:0:0/96"), "IPv4-mapped"},
+	{netip.MustParsePrefix("fe80::/10"), "link-local"},
 	{netip.MustParsePrefix("ff00::/8"), "multicast"},
 }
 

@@ -226,16 +226,21 @@ func (d *decoder) lentTests(raw []byte) (flow.Match, string) {
 // without a search, since each flow read back asks for a dozen.
 func fieldOf(header uint32) (flow.Field, bool) {
 	class := header >> 16
-	if class&^0x8001 != 0 {
+	at := class>>15<<1 | class&1
+	switch {
+	case class == 0x1000: // Ericsson's, which Open vSwitch knows
+		at = 4
+	case class&^0x8001 != 0:
 		return 0, false
 	}
-	f := byOXM[class>>15<<1|class&1][header>>9&0x7f]
+	f := byOXM[at][header>>9&0x7f]
 	return f - 1, f != 0
 }
 
-// byOXM has, for the classes 0, 1, 0x8000 and 0x8001, each number's field + 1.
-var byOXM = func() (t [4][128]flow.Field) {
-	for i, class := range [...]uint16{0, 1, 0x8000, 0x8001} {
+// byOXM has, for the classes 0, 1, 0x8000, 0x8001 and 0x1000, each number's
+// field + 1.
+var byOXM = func() (t [5][128]flow.Field) {
+	for i, class := range [...]uint16{0, 1, 0x8000, 0x8001, 0x1000} {
 		for number := range uint8(128) {
 			if f, ok := flow.FieldByOXM(class, number); ok {
 				t[i][number] = f + 1

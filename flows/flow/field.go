@@ -69,7 +69,9 @@ const (
 	NDTarget
 	NDSLL
 	NDTLL
-	NumFields // the number of fields, not a field
+	NDReserved // the flags R, S and O of an advertisement, and 29 reserved bits (RFC 4861 section 4.4)
+	NDOptType  // the type of the first link-layer address option; 0 where there is none
+	NumFields  // the number of fields, not a field
 )
 
 // OXM classes (OpenFlow 1.3.5 section 7.2.3.3; nicira-ext.h).
@@ -78,6 +80,7 @@ const (
 	classNXM1 = 0x0001 // Nicira extended match
 	classOF   = 0x8000 // OpenFlow basic
 	classPReg = 0x8001 // OpenFlow packet registers
+	classEric = 0x1000 // Ericsson's, of Open vSwitch 2.11.1 and later
 )
 
 // Form says how a field's value is written in text.
@@ -161,6 +164,8 @@ var infos = func() (t [NumFields]Info) {
 	t[NDTarget] = Info{Name: "nd_target", Long: "nd_target", Class: classOF, Number: 31, Bits: 128, Len: 16, Form: IPv6Form}
 	t[NDSLL] = Info{Name: "nd_sll", Long: "nd_sll", Class: classOF, Number: 32, Bits: 48, Len: 6, Form: MACForm}
 	t[NDTLL] = Info{Name: "nd_tll", Long: "nd_tll", Class: classOF, Number: 33, Bits: 48, Len: 6, Form: MACForm}
+	t[NDReserved] = Info{Name: "nd_reserved", Long: "nd_reserved", Class: classEric, Number: 1, Bits: 32, Len: 4}
+	t[NDOptType] = Info{Name: "nd_options_type", Long: "nd_options_type", Class: classEric, Number: 2, Bits: 8, Len: 1, Form: Decimal}
 	return t
 }()
 

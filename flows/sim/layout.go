@@ -73,6 +73,12 @@ func toMAC(v uint64) tenant.MAC {
 
 const low48 = 1<<48 - 1
 
+// Types of the link-layer address options (RFC 4861 section 4.6.1).
+const (
+	optSLL = 1
+	optTLL = 2
+)
+
 // load fills an empty state from a packet that came in by a port.
 func (s *state) load(port uint32, o packet.Outer, f *packet.Frame) {
 	s[words.InPort] = uint64(port)
@@ -114,6 +120,13 @@ func (s *state) load(port uint32, o packet.Outer, f *packet.Frame) {
 		if f.HasND() {
 			put128(s, words.NDTarget, f.ND.Target)
 			s[words.NDSLL], s[words.NDTLL] = f.ND.SLL.Uint64(), f.ND.TLL.Uint64()
+			s[words.NDExt] = uint64(f.ND.Flags)
+			switch {
+			case f.ND.SLL != tenant.MAC{}:
+				s[words.NDExt] |= optSLL << 32
+			case f.ND.TLL != tenant.MAC{}:
+				s[words.NDExt] |= optTLL << 32
+			}
 		}
 	}
 }
@@ -151,7 +164,18 @@ func (s *state) frame(f packet.Frame) packet.Frame {
 		nd := f.HasND()
 		f.L4.Type, f.L4.Code = uint8(s[words.Transit]>>48), uint8(s[words.Transit]>>56)
 		if nd {
-			f.ND = packet.ND{Target: addr16(s, words.NDTarget), SLL: toMAC(s[words.NDSLL]), TLL: toMAC(s[words.NDTLL])}
+			was := f.ND
+			f.ND = packet.ND{Target: addr16(s, words.NDTarget), Flags: uint32(s[words.NDExt])}
+			// The packet has the options that it came with; only the type of the one
+			// may have changed, and of what is written the switch takes what fits it.
+			if was.SLL != (tenant.MAC{}) || was.TLL != (tenant.MAC{}) {
+				switch s[words.NDExt] >> 32 {
+				case optSLL:
+					f.ND.SLL = toMAC(s[words.NDSLL])
+				case optTLL:
+					f.ND.TLL = toMAC(s[words.NDTLL])
+				}
+			}
 		}
 	}
 	return f

@@ -45,7 +45,10 @@ type adder func(op, dead string, change func(*flow.Flow))
 
 func matchMutants(k *knowledge, f *flow.Flow, add adder) {
 	for n, t := range f.Match {
-		low := flow.Uint(t.Mask.Lo & -t.Mask.Lo)
+		low := flow.Value{Lo: t.Mask.Lo & -t.Mask.Lo}
+		if low.IsZero() {
+			low.Hi = t.Mask.Hi & -t.Mask.Hi
+		}
 		wide := flow.Test{Field: t.Field, Value: t.Value.And(low.Not()), Mask: t.Mask.And(low.Not())}
 		if !wide.Mask.IsZero() {
 			add("widened mask", k.sameMatches(f, t, wide), func(g *flow.Flow) { g.Match[n] = wide })
@@ -53,6 +56,7 @@ func matchMutants(k *knowledge, f *flow.Flow, add adder) {
 		add("lost test", k.sameMatches(f, t, flow.Test{Field: t.Field}), func(g *flow.Flow) { g.Match = slices.Delete(g.Match, n, n+1) })
 		add("other value", "", func(g *flow.Flow) {
 			g.Match[n].Value.Lo ^= low.Lo
+			g.Match[n].Value.Hi ^= low.Hi
 		})
 	}
 }
@@ -60,7 +64,7 @@ func matchMutants(k *knowledge, f *flow.Flow, add adder) {
 func actionMutants(k *knowledge, all []flow.Flow, f *flow.Flow, add adder) {
 	if len(f.Actions) == 0 {
 		reason, _ := flows.Reason(f.Cookie)
-		add("other reason", "", func(g *flow.Flow) { g.Cookie = f.Cookie&^(0x7f<<40) | uint64(reason%24+1)<<40 })
+		add("other reason", "", func(g *flow.Flow) { g.Cookie = f.Cookie&^(0x7f<<40) | uint64(reason%30+1)<<40 })
 		add("lets through", "", func(g *flow.Flow) { g.Actions = passage(all, f) })
 		return
 	}
@@ -236,6 +240,10 @@ func newKnowledge(fs []flow.Flow, keys []uint64) *knowledge {
 			k.held[to] = have
 		}
 	}
+	// Nothing else passes port security.
+	for _, t := range flows.Pipeline()[4:] {
+		k.held[tableField{t.ID, flow.EthType}] = values{of: map[uint64]bool{0x0800: true, 0x0806: true, 0x86dd: true}}
+	}
 	return k
 }
 
@@ -282,14 +290,17 @@ func registers(f flow.Field) map[flow.Field]int {
 
 // sameMatches says why it does not matter that a flow has test b in place of a.
 func (k *knowledge) sameMatches(f *flow.Flow, a, b flow.Test) string {
-	if a.Field == flow.EthType && b.Mask.IsZero() && a.Value.Lo == 0x0800 && k.arpGoesBefore(f) {
-		return "only IPv4 and ARP come here, and ARP has a flow for all before this one"
-	}
 	if _, own := f.Match.Find(flow.Reg1); own && a.Field == flow.Reg0 {
 		return "the subnet that is also tested lies in one domain"
 	}
 	if why := k.sameForVM(f, a, b); why != "" {
 		return why
+	}
+	if t, ok := f.Match.Find(flow.Reg8); ok && t.Value.Lo == 0xfe800000 && a.Field == flow.Reg0 {
+		return "the subnet that is the scope of the address lies in one domain"
+	}
+	if flows.TableName(f.Table) == "ca" && a.Field >= flow.Reg8 && a.Field <= flow.Reg11 {
+		return k.sameHop(f, a, b)
 	}
 	v, ok := k.held[tableField{f.Table, a.Field}]
 	if !ok || v.any {
@@ -306,6 +317,75 @@ func (k *knowledge) sameMatches(f *flow.Flow, a, b flow.Test) string {
 		why = "what more it takes, another flow treats alike"
 	}
 	return why
+}
+
+// hop is what the next hop register can hold where table ca is reached: bits that
+// are known, others that may be anything.
+type hop struct{ value, mask flow.Value }
+
+// hops returns what the flows of table route make the next hop of a domain.
+func (k *knowledge) hops(domain flow.Value) (all []hop) {
+	for i := range k.flows {
+		f := &k.flows[i]
+		in, ok := f.Match.Find(flow.Reg0)
+		if flows.TableName(f.Table) != "route" || !ok || in.Value != domain {
+			continue
+		}
+		var h hop
+		for _, a := range f.Actions {
+			switch {
+			case a.Op == flow.OpMove:
+				t, _ := f.Match.Find(a.Src.Field)
+				if a.Src.Field.Info().Bits == 128 {
+					h = hop{t.Value, t.Mask}
+				} else {
+					h.value, h.mask = h.value.Or(t.Value), h.mask.Or(t.Mask).Or(flow.Ones(96).Shl(32))
+				}
+			case a.Dst.Field == flow.XXReg2:
+				h = hop{a.Value, flow.Ones(128)}
+			case a.Dst.Field == flow.Reg10:
+				h.value = h.value.Or(a.Value.Shl(32))
+			case a.Dst.Field == flow.Reg9:
+				word := flow.Ones(32).Shl(64)
+				h.value, h.mask = h.value.And(word.Not()).Or(a.Value.Shl(64)), h.mask.Or(word)
+			}
+		}
+		all = append(all, h)
+	}
+	return all
+}
+
+// sameHop says why it does not matter that a flow of table ca has test b of the
+// next hop in place of a.
+func (k *knowledge) sameHop(f *flow.Flow, a, b flow.Test) string {
+	whole := func(t flow.Test) (v, m flow.Value) {
+		for _, u := range f.Match {
+			if u.Field >= flow.Reg8 && u.Field <= flow.Reg11 {
+				if u.Field == a.Field {
+					u = t
+				}
+				by := 32 * int(flow.Reg11-u.Field)
+				v, m = v.Or(u.Value.Shl(by)), m.Or(u.Mask.Shl(by))
+			}
+		}
+		return v, m
+	}
+	if t, ok := f.Match.Find(flow.Reg8); ok && t.Value.Lo == 0xfe800000 && a.Field == flow.Reg9 && k.toRouter(f) {
+		return "the router's link-local address is the same in every subnet"
+	}
+	in, _ := f.Match.Find(flow.Reg0)
+	was, before := whole(a)
+	v, after := whole(b)
+	for _, h := range k.hops(in.Value) {
+		both, lost := h.mask.And(after), before.And(after.Not())
+		if h.value.And(both) != v.And(both) {
+			continue // neither takes it
+		}
+		if !lost.And(h.mask.Not()).IsZero() || h.value.And(lost) != was.And(lost) {
+			return ""
+		}
+	}
+	return "no next hop of the domain tells the tests apart"
 }
 
 // sameForVM is sameMatches for the flows of table local that test for the port
@@ -381,21 +461,6 @@ func (k *knowledge) sameActions(f, g *flow.Flow) bool {
 	return slices.Equal(a, b)
 }
 
-// arpGoesBefore reports whether some flow of higher priority takes all ARP.
-func (k *knowledge) arpGoesBefore(f *flow.Flow) bool {
-	table := flows.TableName(f.Table)
-	if table != "route" && table != "act" {
-		return false
-	}
-	for i := range k.flows {
-		g := &k.flows[i]
-		if g.Table == f.Table && g.Priority > f.Priority && len(g.Match) == 1 && g.Match[0] == flow.Exact(flow.EthType, flow.Uint(0x0806)) {
-			return true
-		}
-	}
-	return false
-}
-
 // unreachable says why no packet meets a flow. The classes are argued for from
 // the meaning of the tables; what remains is no excuse.
 func (k *knowledge) unreachable(f *flow.Flow) string {
@@ -405,7 +470,9 @@ func (k *knowledge) unreachable(f *flow.Flow) string {
 	case table == "port-security" && reason == flows.DropUnknownPort:
 		return "every port that comes here has a flow of its own for all packets"
 	case table == "act" && reason == flows.DropNoAction:
-		return "only IPv4 and ARP come here, and both have a flow for all"
+		return "only IP and ARP come here, and all have a flow for all"
+	case table == "nd-reply" && reason == flows.DropNoAction:
+		return "only neighbour advertisements come here"
 	case table == "pa" && reason == flows.DropUnknownPeer:
 		return "every host that is in table ca has a flow"
 	case table == "encap" && reason == flows.DropNoTunnel:

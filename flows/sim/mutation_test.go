@@ -92,7 +92,7 @@ func (h *hunter) kills(m *mutant, j *sim.Journey) (killed, valid bool) {
 // reason that follows from the flows (see knowledge).
 func TestMutantsAreKilled(t *testing.T) {
 	h := newHunter(t, fullWorld(t))
-	every := 31
+	every := 61
 	if soak {
 		every = 1
 	}
@@ -148,7 +148,7 @@ func TestMutantsAreKilled(t *testing.T) {
 	}
 	rate := float64(all.killed) / float64(all.total)
 	t.Logf("%d of %d mutants killed, %s", all.killed, all.total, fmt.Sprintf("%.2f %%", 100*rate))
-	// Measured: all of 8,513. A survivor is a gap in the suite or in the reasoning.
+	// Measured: all of a sample of one in 61. A survivor is a gap in the suite or in the reasoning.
 	if rate < 0.999 {
 		t.Errorf("only %.2f %% of the mutants are killed", 100*rate)
 	}

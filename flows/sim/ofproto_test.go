@@ -173,7 +173,11 @@ func (b *bridge) compare(in *sim.Input, res *sim.Result) string {
 	b.traces++
 	spec := fmt.Sprintf("in_port=%d", in.Port)
 	if in.Outer != (packet.Outer{}) {
-		spec += fmt.Sprintf(",tun_src=%s,tun_dst=%s,tun_id=%d", in.Outer.Src, in.Outer.Dst, in.Outer.Key)
+		six := ""
+		if in.Outer.Dst.Is6() {
+			six = "ipv6_"
+		}
+		spec += fmt.Sprintf(",tun_%ssrc=%s,tun_%sdst=%s,tun_id=%d", six, in.Outer.Src, six, in.Outer.Dst, in.Outer.Key)
 	}
 	raw, err := b.ctl.call("ofproto/trace", b.name, spec, hex.EncodeToString(in.Frame.Bytes()))
 	if err != nil {
@@ -284,6 +288,9 @@ func headersDiffer(in *sim.Input, res *sim.Result, raw string) string {
 	if !res.Field(flow.TunDst).IsZero() { // else the switch shows no tunnel metadata
 		fields = append(fields, flow.TunSrc)
 	}
+	if !res.Field(flow.TunIPv6Dst).IsZero() {
+		fields = append(fields, flow.TunIPv6Src, flow.TunIPv6Dst)
+	}
 	for i := range flow.Field(16) {
 		fields = append(fields, flow.Reg0+i)
 	}
@@ -302,6 +309,20 @@ func headersDiffer(in *sim.Input, res *sim.Result, raw string) string {
 	for _, f := range fields {
 		if d := check(f, f.Info().Name); d != "" {
 			return d
+		}
+	}
+	if f.HasICMPv6() {
+		if d := check(flow.ICMPv6Type, "icmp_type") + check(flow.ICMPv6Code, "icmp_code"); d != "" {
+			return d
+		}
+	}
+	if f.HasND() {
+		// The switch shows both link-layer addresses, whatever the type.
+		fields := []flow.Field{flow.NDTarget, flow.NDSLL, flow.NDTLL}
+		for _, f := range fields {
+			if d := check(f, f.Info().Name); d != "" {
+				return d
+			}
 		}
 	}
 	if f.HasL4(packet.ProtoTCP) || f.HasL4(packet.ProtoUDP) {

@@ -76,7 +76,7 @@ func (h headers) has(f flow.Field) bool {
 		return h.ethType == int(packet.TypeIPv4) && h.proto == int(packet.ProtoICMP)
 	case flow.ICMPv6Type, flow.ICMPv6Code:
 		return h.icmpv6()
-	case flow.NDTarget:
+	case flow.NDTarget, flow.NDReserved, flow.NDOptType:
 		return h.icmpv6() && h.icmpCode == 0 &&
 			(h.icmpType == int(packet.NeighborSolicitation) || h.icmpType == int(packet.NeighborAdvertisement))
 	case flow.NDSLL:

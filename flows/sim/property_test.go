@@ -106,8 +106,8 @@ func differDrop(v *oracle.Verdict, j *sim.Journey) string {
 	}
 	word, ok := flows.Reason(last.Result.Last().Cookie)
 	want := verify.DropReason(v.Reason)
-	if v.Reason == oracle.UnknownCA && last.In.Frame.Type == packet.TypeARP {
-		want = flows.DropARPUnknownCA
+	if v.Reason == oracle.UnknownCA {
+		want = verify.UnknownCA(&last.In.Frame)
 	}
 	if !ok || word != want {
 		return "dropped for " + word.String()
@@ -141,10 +141,22 @@ func kindOf(in *input, v *oracle.Verdict) string {
 		return v.Reason.String()
 	case v.Kind == oracle.Answered && in.frame.Type == packet.TypeARP:
 		return "ARP answered"
+	case v.Kind == oracle.Answered && in.frame.HasND() && in.frame.IP.Src.IsUnspecified():
+		return "address detection answered"
+	case v.Kind == oracle.Answered && in.frame.HasND():
+		return "solicitation answered"
+	case v.Kind == oracle.Answered && in.frame.HasIPv6():
+		return "IPv6 echo answered"
 	case v.Kind == oracle.Answered:
 		return "echo answered"
+	case in.port != 0 && v.Kind == oracle.Delivered && in.frame.HasARP():
+		return fmt.Sprintf("ARP op %d delivered", in.frame.ARP.Op)
+	case in.port != 0 && v.Kind == oracle.Delivered && in.frame.HasND():
+		return fmt.Sprintf("ND type %d delivered", in.frame.L4.Type)
 	case in.port == 0:
 		return "delivered from the tunnel"
+	case in.port != 0 && v.Tunnelled && v.Outer.Dst.Is6():
+		return fmt.Sprintf("type %#x delivered over IPv6", in.frame.Type)
 	case v.Tunnelled && v.Frame.IP.TTL != in.frame.IP.TTL:
 		return "routed to another host"
 	case v.Tunnelled:
@@ -158,12 +170,11 @@ func kindOf(in *input, v *oracle.Verdict) string {
 // check demands that every kind of verdict was met at least so often.
 func (c *tally) check(t *testing.T, least int) {
 	t.Helper()
-	kinds := []string{"ARP answered", "echo answered", "delivered from the tunnel", "routed to another host",
+	kinds := []string{"address detection answered", "solicitation answered", "IPv6 echo answered", "ARP op 1 delivered", "ARP op 2 delivered",
+		"ND type 135 delivered", "ND type 136 delivered", "type 0x800 delivered over IPv6", "type 0x86dd delivered over IPv6", "ARP answered", "echo answered", "delivered from the tunnel", "routed to another host",
 		"delivered to another host", "routed on the host", "delivered on the host"}
 	for _, r := range oracle.Reasons() {
-		if r != oracle.NoPath { // wants a second family
-			kinds = append(kinds, r.String())
-		}
+		kinds = append(kinds, r.String())
 	}
 	for _, k := range kinds {
 		if c.seen[k] < least {
@@ -201,7 +212,7 @@ func TestCompiledFlowsCarryOutIntent(t *testing.T) {
 		{"mixed", []mode{modeFlow, modeVSID, modeBoth, modeNoPort}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			worlds, packets := 60, 300
+			worlds, packets := 150, 300
 			if soak {
 				worlds, packets = 1200, 300
 			}

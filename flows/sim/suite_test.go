@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
-	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
@@ -28,23 +27,39 @@ func fullWorld(tb testing.TB) *world {
 	spec := tenant.Spec{Version: 1}
 	for h := range 3 {
 		host := tenant.HostSpec{Name: fmt.Sprintf("h%d", h)}
+		// h0 prefers IPv4, the others IPv6, which is all that h2 has.
 		for i := range 2 {
-			host.ProviderAddresses = append(host.ProviderAddresses, tenant.ProviderAddress{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, byte(3 * i), apart[h]}))})
+			a := netip.AddrFrom16([16]byte{0: 0xfd, 1: 0x99, 7: byte(3 * i), 15: apart[h]})
+			if h == 0 && i == 0 || h == 1 && i == 1 {
+				a = netip.AddrFrom4([4]byte{10, 99, 0, apart[h]})
+			}
+			host.ProviderAddresses = append(host.ProviderAddresses, tenant.ProviderAddress{PA: tenant.PAFrom(a)})
 		}
 		spec.Hosts = append(spec.Hosts, host)
 	}
 	for n := range 2 {
 		rd := tenant.RoutingDomainSpec{RDID: tenant.RDID{15: byte(n + 1)}, Name: fmt.Sprintf("rd%d", n)}
-		for s := range 2 {
-			subnet := tenant.SubnetSpec{VSID: 0x1400 + uint32(apart[2*n+s])}
-			for i := range 2 - s {
-				subnet.Prefixes = append(subnet.Prefixes, tenant.CAPrefixFrom(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(3 * i), byte(3 * s), 0}), 24)))
+		for s := range 4 {
+			subnet := tenant.SubnetSpec{VSID: 0x1400 + uint32(apart[4*n+s])}
+			six := s > 1
+			for i := range 2 - s%2 {
+				p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(3 * i), byte(3 * s), 0}), 24)
+				if six {
+					p = netip.PrefixFrom(netip.AddrFrom16([16]byte{0: 0xfd, 5: byte(3 * i), 7: byte(3 * s)}), 64)
+				}
+				subnet.Prefixes = append(subnet.Prefixes, tenant.CAPrefixFrom(p))
 			}
 			for r := range 8 {
+				if six && r == 3 {
+					continue
+				}
 				rec := tenant.RecordSpec{VM: fmt.Sprintf("vm%d-%d", s, r), IfaceID: fmt.Sprintf("%d-%d-%d", n, s, r),
 					CA: tenant.CAFrom(netip.AddrFrom4([4]byte{10, 0, byte(3 * s), apart[r]})), MAC: tenant.MAC{2, 0, 0, byte(n * (r % 2) * 3), byte(3 * s), apart[r]}}
 				if s == 0 && r == 1 {
 					rec.CA = tenant.CAFrom(netip.AddrFrom4([4]byte{10, 3, 0, apart[r]}))
+				}
+				if six {
+					rec.CA = tenant.CAFrom(netip.AddrFrom16([16]byte{0: 0xfd, 5: byte(3 * (r % 2) * (1 - s%2)), 7: byte(3 * s), 15: apart[r]}))
 				}
 				if r < 4 || r > 5 { // 4 and 5 name no host
 					rec.Host = spec.Hosts[[]int{0, 1, 2, 0, 0, 0, 0, 2}[r]].Name
@@ -61,6 +76,9 @@ func fullWorld(tb testing.TB) *world {
 		route("172.16.0.0/12", "10.0.3.34", 1)
 		route("172.16.0.0/12", "10.0.3.17", 2)
 		route("10.0.3.240/28", "10.0.0.68", 0)
+		route("::/0", "fd00:0:0:6::11", 0)
+		route("2001:db8::/32", "fd00:0:0:9::22", 1)
+		route("fd00:0:0:9::f0/124", "fd00:0:0:6::44", 0)
 		if n == 1 {
 			rd.Routes = rd.Routes[1:] // a tenant with no way out
 		}
@@ -84,7 +102,7 @@ func fullWorld(tb testing.TB) *world {
 	}
 	w, err := newWorld(p, at, func(host string) mode {
 		if host == "h2" {
-			return modeVSID
+			return modeEach
 		}
 		return modeFlow
 	})
@@ -125,8 +143,12 @@ func (w *world) hostSwitch(name string) *sim.Switch {
 }
 
 func udp(src, dst netip.Addr, ttl uint8, mac tenant.MAC) packet.Frame {
-	return packet.Frame{Dst: nobodysMAC, Src: mac, Type: packet.TypeIPv4,
+	f := packet.Frame{Dst: nobodysMAC, Src: mac, Type: packet.TypeIPv4,
 		IP: packet.IP{Src: src, Dst: dst, TTL: ttl, Proto: packet.ProtoUDP}, L4: packet.L4{Src: 1000, Dst: 53}}
+	if dst.Is6() {
+		f.Type = packet.TypeIPv6
+	}
+	return f
 }
 
 func arpRequest(vm *tenant.LookupRecord, spa, tpa netip.Addr) packet.Frame {
@@ -139,6 +161,9 @@ func arpRequest(vm *tenant.LookupRecord, spa, tpa netip.Addr) packet.Frame {
 func (w *world) suiteOf(s seat, routes bool) (all []input) {
 	add := func(f packet.Frame) { all = append(all, input{host: s.host, port: s.port, frame: f}) }
 	mac, ca, none := s.vm.MAC, s.vm.CA.Addr(), netip.IPv4Unspecified()
+	if ca.Is6() {
+		return w.suiteOf6(s, routes)
+	}
 	subnet, _ := w.policy.Subnet(s.vm.VSID)
 	gateway := subnet.Gateways[0].Addr()
 	echo := func(dst netip.Addr, ttl, kind, code uint8) packet.Frame {
@@ -158,14 +183,26 @@ func (w *world) suiteOf(s seat, routes bool) (all []input) {
 		add(arpRequest(&s.vm, none, a))
 		add(arpRequest(&s.vm, a, gateway))
 		add(arpRequest(&s.vm, a, ca))
+		for _, spa := range []netip.Addr{ca, none} {
+			reply := arpRequest(&s.vm, a, w.addrs[1])
+			reply.Dst, reply.ARP.Op = nobodysMAC, packet.ARPReply
+			add(reply)
+			f := arpRequest(&s.vm, spa, a)
+			f.Dst = nobodysMAC
+			add(f)
+			f.ARP.Op = packet.ARPReply
+			add(f)
+			f.Dst = broadcast
+			add(f)
+		}
 	}
 	// One bit away from what routes and records have.
 	for r := range w.policy.Routes() {
 		targets = append(targets, r.Prefix.Prefix().Addr())
 	}
 	for _, a := range targets {
-		if !routes {
-			break
+		if !routes || a.Is6() {
+			continue
 		}
 		for _, b := range flips(a) {
 			add(udp(ca, b, 64, mac))
@@ -186,6 +223,11 @@ func (w *world) suiteOf(s seat, routes bool) (all []input) {
 				add(f)
 				f.ARP.SHA = mac
 				add(f)
+				f = arpRequest(&s.vm, spa, w.addrs[1])
+				f.Dst, f.ARP.Op, f.ARP.SHA = nobodysMAC, packet.ARPReply, m
+				add(f)
+				f.Src, f.ARP.SHA = m, mac
+				add(f)
 			}
 		}
 	}
@@ -198,11 +240,17 @@ func (w *world) suiteOf(s seat, routes bool) (all []input) {
 	for i := range w.records {
 		o := &w.records[i]
 		to := o.CA.Addr()
+		if to.Is6() {
+			continue
+		}
 		add(udp(to, gateway, 64, o.MAC))
 		add(udp(ca, gateway, 64, o.MAC))
 		for _, spa := range []netip.Addr{ca, none, to} {
 			for _, tpa := range []netip.Addr{ca, gateway, to} {
-				add(arpRequest(o, spa, tpa))
+				f := arpRequest(o, spa, tpa)
+				add(f)
+				f.Dst, f.ARP.Op = nobodysMAC, packet.ARPReply
+				add(f)
 			}
 		}
 		for _, t := range []uint16{packet.TypeIPv6, 0x88cc} {
@@ -215,6 +263,9 @@ func (w *world) suiteOf(s seat, routes bool) (all []input) {
 			f.ARP.Op = op
 			add(f)
 			f.ARP.SPA = none
+			add(f)
+			f = arpRequest(&s.vm, ca, tpa)
+			f.ARP.Op, f.Dst = op, nobodysMAC
 			add(f)
 		}
 	}
@@ -234,16 +285,28 @@ func (w *world) suiteOf(s seat, routes bool) (all []input) {
 
 func (w *world) suiteTunnel(host string) (all []input) {
 	h, _ := w.policy.Host(host)
-	here := h.ProviderAddresses[0].PA.Addr()
+	for _, a := range h.ProviderAddresses {
+		all = append(all, w.suiteUnder(host, a.PA.Addr())...)
+	}
+	return all
+}
+
+// suiteUnder returns the packets that come to one address of a host.
+func (w *world) suiteUnder(host string, here netip.Addr) (all []input) {
 	var peer netip.Addr
 	for p := range w.policy.Hosts() {
-		if p.Name != host {
-			peer = p.ProviderAddresses[1].PA.Addr()
+		for _, a := range p.ProviderAddresses {
+			if p.Name != host && a.PA.Addr().Is4() == here.Is4() {
+				peer = a.PA.Addr()
+			}
 		}
 	}
+	pas, none := w.ofFamily(here.Is4())
+	pas = append(pas, none)
+	unknown := none
 	add := func(o packet.Outer, f packet.Frame) { all = append(all, input{host: host, outer: o, frame: f}) }
 	for _, r := range w.records {
-		f := udp(w.addrs[0], r.CA.Addr(), 64, nobodysMAC)
+		f := w.udpTo(r.CA.Addr())
 		f.Dst = r.MAC
 		for _, v := range w.vsids {
 			o := packet.Outer{Src: peer, Dst: here, Key: v.Key(0)}
@@ -256,7 +319,11 @@ func (w *world) suiteTunnel(host string) (all []input) {
 		}
 		key := r.VSID.Key(0)
 		for i := range 32 {
-			add(packet.Outer{Src: peer, Dst: here, Key: key ^ 1<<i}, f)
+			o := packet.Outer{Src: peer, Dst: here, Key: key ^ 1<<i}
+			add(o, f)
+			for _, t := range []uint16{packet.TypeARP, packet.TypeIPv4, packet.TypeIPv6, 0x88cc} {
+				add(o, packet.Frame{Dst: r.MAC, Type: t, Cut: t != 0x88cc})
+			}
 		}
 		o := packet.Outer{Src: peer, Dst: here, Key: key}
 		for _, t := range []uint16{packet.TypeARP, packet.TypeIPv6, 0x88cc} {
@@ -274,13 +341,13 @@ func (w *world) suiteTunnel(host string) (all []input) {
 			to = seat.vm
 		}
 	}
-	f := udp(w.addrs[0], to.CA.Addr(), 64, nobodysMAC)
+	f := w.udpTo(to.CA.Addr())
 	f.Dst = to.MAC
-	for _, src := range append(w.pas, unknown) {
-		for _, dst := range append(w.pas, unknown) {
+	for _, src := range pas {
+		for _, dst := range pas {
 			o := packet.Outer{Src: src, Dst: dst, Key: to.VSID.Key(0)}
 			add(o, f)
-			for i := range 32 {
+			for i := range src.BitLen() {
 				x := o
 				x.Src = flip(src, i)
 				add(x, f)
@@ -293,13 +360,23 @@ func (w *world) suiteTunnel(host string) (all []input) {
 	return all
 }
 
+// udpTo returns a datagram from somebody to an address.
+func (w *world) udpTo(dst netip.Addr) packet.Frame {
+	if dst.Is4() {
+		return udp(w.addrs[0], dst, 64, nobodysMAC)
+	}
+	return udp(w.addrs6[len(w.addrs6)/2], dst, 64, nobodysMAC)
+}
+
 func flip(a netip.Addr, bit int) netip.Addr {
-	v := flow.Addr(a).Lo ^ 1<<bit
-	return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
+	b := a.AsSlice()
+	b[len(b)-1-bit/8] ^= 1 << (bit % 8)
+	a, _ = netip.AddrFromSlice(b)
+	return a
 }
 
 func flips(a netip.Addr) (all []netip.Addr) {
-	for i := range 32 {
+	for i := range a.BitLen() {
 		all = append(all, flip(a, i))
 	}
 	return all

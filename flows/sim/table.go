@@ -75,7 +75,7 @@ func tuple(m flow.Match) (words []maskedWord, values []uint64, err error) {
 func wholeOnly(f flow.Field) bool {
 	switch f {
 	case flow.InPort, flow.EthType, flow.IPProto, flow.IPTTL, flow.ARPOp,
-		flow.ICMPType, flow.ICMPCode, flow.ICMPv6Type, flow.ICMPv6Code:
+		flow.ICMPType, flow.ICMPCode, flow.ICMPv6Type, flow.ICMPv6Code, flow.NDReserved, flow.NDOptType:
 		return true
 	}
 	return false

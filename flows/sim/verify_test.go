@@ -112,7 +112,7 @@ func TestVerifyAgreesWithPackets(t *testing.T) {
 // what packets show it finds.
 func TestVerifyFindsMutants(t *testing.T) {
 	h := newHunter(t, fullWorld(t))
-	every := 193
+	every := 397
 	if soak {
 		every = 1
 	}

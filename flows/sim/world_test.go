@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
@@ -32,6 +33,7 @@ const (
 	modeVSID               // one port for each subnet
 	modeBoth               // likewise, and the port for all keys is there too
 	modeNoPort             // none
+	modeEach               // one port for each subnet, none of which is missing
 )
 
 // world is a policy, the state of its hosts, and what follows: the compiled
@@ -48,6 +50,7 @@ type world struct {
 	records []tenant.LookupRecord
 	macs    []tenant.MAC
 	addrs   []netip.Addr // worth sending to
+	addrs6  []netip.Addr
 	pas     []netip.Addr
 	vsids   []tenant.VSID
 }
@@ -71,7 +74,11 @@ func randomSpec(d dice) tenant.Spec {
 	for h := range 1 + d.pick(4) {
 		host := tenant.HostSpec{Name: fmt.Sprintf("h%d", h)}
 		for i := range 1 + d.pick(2) {
-			host.ProviderAddresses = append(host.ProviderAddresses, tenant.ProviderAddress{PA: tenant.PAFrom(netip.AddrFrom4([4]byte{10, 99, byte(i), byte(h + 1)}))})
+			a := netip.AddrFrom4([4]byte{10, 99, byte(i), byte(h + 1)})
+			if d.pick(2) == 1 {
+				a = netip.AddrFrom16([16]byte{0: 0xfd, 1: 0x99, 7: byte(i), 15: byte(h + 1)})
+			}
+			host.ProviderAddresses = append(host.ProviderAddresses, tenant.ProviderAddress{PA: tenant.PAFrom(a)})
 		}
 		spec.Hosts = append(spec.Hosts, host)
 	}
@@ -93,6 +100,8 @@ func crowd(d dice) int {
 var prefixPool = []netip.Prefix{
 	netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("10.0.1.0/24"), netip.MustParsePrefix("10.0.2.0/23"),
 	netip.MustParsePrefix("10.0.4.0/30"), netip.MustParsePrefix("10.0.4.4/31"), netip.MustParsePrefix("192.168.0.0/16"),
+	netip.MustParsePrefix("fd00:0:0:1::/64"), netip.MustParsePrefix("fd00:0:0:2::/64"), netip.MustParsePrefix("fd00:0:0:4::/62"),
+	netip.MustParsePrefix("2001:db8::10/126"), netip.MustParsePrefix("2001:db8::14/127"), netip.MustParsePrefix("2001:db8::100/120"),
 }
 
 func randomDomain(d dice, n int, vsid *uint32, hosts []tenant.HostSpec) tenant.RoutingDomainSpec {
@@ -109,7 +118,7 @@ func randomDomain(d dice, n int, vsid *uint32, hosts []tenant.HostSpec) tenant.R
 		}
 		for _, p := range subnet.Prefixes {
 			g := tenant.CAFrom(nth(p.Prefix(), 1))
-			if p.Prefix().Bits() >= 31 || rarely(d, 3) && p.Prefix().Bits() < 30 {
+			if room(p.Prefix()) == 1 || rarely(d, 3) && room(p.Prefix()) > 2 {
 				g = tenant.CAFrom(nth(p.Prefix(), -2))
 			}
 			subnet.Gateways = append(subnet.Gateways, g)
@@ -118,7 +127,7 @@ func randomDomain(d dice, n int, vsid *uint32, hosts []tenant.HostSpec) tenant.R
 		for r := range crowd(d) {
 			p := one(d, subnet.Prefixes).Prefix()
 			ca := nth(p, 2+d.pick(6))
-			if p.Bits() >= 31 {
+			if room(p) == 1 {
 				ca = nth(p, 1)
 			}
 			if taken[ca] || !p.Contains(ca) || p.Bits() == 30 && ca == nth(p, 3) {
@@ -130,6 +139,10 @@ func randomDomain(d dice, n int, vsid *uint32, hosts []tenant.HostSpec) tenant.R
 			if h := d.pick(len(hosts) + 1); h < len(hosts) {
 				rec.Host = hosts[h].Name
 			}
+			if n := len(subnet.Records); n > 0 && rarely(d, 4) { // one more address of the last VM
+				last := subnet.Records[n-1]
+				rec.VM, rec.IfaceID, rec.MAC, rec.Host = last.VM, last.IfaceID, last.MAC, last.Host
+			}
 			subnet.Records = append(subnet.Records, rec)
 		}
 		rd.Subnets = append(rd.Subnets, subnet)
@@ -138,22 +151,38 @@ func randomDomain(d dice, n int, vsid *uint32, hosts []tenant.HostSpec) tenant.R
 	return rd
 }
 
+// room returns how many bits of an address a prefix leaves open.
+func room(p netip.Prefix) int { return p.Addr().BitLen() - p.Bits() }
+
 // nth returns the address at an offset from the start of p, or from behind its
 // end where n is negative.
 func nth(p netip.Prefix, n int) netip.Addr {
-	v := p.Addr().As4()
-	at := uint32(v[0])<<24 | uint32(v[1])<<16 | uint32(v[2])<<8 | uint32(v[3])
+	a := p.Addr()
 	if n < 0 {
-		at += 1 << (32 - p.Bits())
+		a = number(flow.Addr(a).Or(flow.Ones(room(p))), a.BitLen())
+		for n++; n < 0; n++ {
+			a = a.Prev()
+		}
+		return a
 	}
-	at += uint32(n)
-	return netip.AddrFrom4([4]byte{byte(at >> 24), byte(at >> 16), byte(at >> 8), byte(at)})
+	for ; n > 0; n-- {
+		a = a.Next()
+	}
+	return a
+}
+
+// number returns the address of so many bits that is v.
+func number(v flow.Value, bits int) netip.Addr {
+	a, _ := netip.AddrFromSlice(v.Bytes(bits / 8))
+	return a
 }
 
 var routePool = []netip.Prefix{
 	netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("10.0.0.0/8"),
 	netip.MustParsePrefix("10.0.0.0/29"), netip.MustParsePrefix("10.0.1.3/32"), netip.MustParsePrefix("192.0.0.0/2"),
 	netip.MustParsePrefix("10.0.2.0/24"), netip.MustParsePrefix("10.0.0.1/32"),
+	netip.MustParsePrefix("::/0"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("fd00:0:0:1::/125"),
+	netip.MustParsePrefix("fd00:0:0:2::3/128"), netip.MustParsePrefix("f000::/4"),
 }
 
 func randomRoutes(d dice, rd *tenant.RoutingDomainSpec) (routes []tenant.RouteSpec) {
@@ -162,7 +191,7 @@ func randomRoutes(d dice, rd *tenant.RoutingDomainSpec) (routes []tenant.RouteSp
 		for _, r := range s.Records {
 			hops = append(hops, r.CA)
 		}
-		if p := s.Prefixes[0].Prefix(); p.Bits() < 30 {
+		if p := s.Prefixes[0].Prefix(); room(p) > 2 {
 			hops = append(hops, tenant.CAFrom(nth(p, 9))) // nobody's
 		}
 	}
@@ -176,7 +205,7 @@ func randomRoutes(d dice, rd *tenant.RoutingDomainSpec) (routes []tenant.RouteSp
 	seen := map[key]bool{}
 	for range d.pick(5) {
 		r := tenant.RouteSpec{Prefix: tenant.CAPrefixFrom(one(d, routePool)), NextHop: one(d, hops), Metric: uint32(d.pick(3))}
-		if k := (key{r.Prefix.Prefix(), r.Metric}); !seen[k] {
+		if k := (key{r.Prefix.Prefix(), r.Metric}); !seen[k] && r.NextHop.Addr().Is4() == k.p.Addr().Is4() {
 			seen[k] = true
 			routes = append(routes, r)
 		}
@@ -193,7 +222,12 @@ func attach(d dice, p *tenant.Policy, hosts []string) map[string][]flows.Attachm
 		port++
 		at[host] = append(at[host], flows.Attachment{IfaceID: r.IfaceID, OFPort: port})
 	}
+	seen := map[string]bool{}
 	for r := range p.Records() {
+		if seen[r.IfaceID] {
+			continue
+		}
+		seen[r.IfaceID] = true
 		home := r.Host
 		if home == "" {
 			home = one(d, hosts)
@@ -263,7 +297,7 @@ func newWorld(p *tenant.Policy, at map[string][]flows.Attachment, modes func(hos
 // view returns a host as the compiler sees it and as the oracle does.
 func view(p *tenant.Policy, host string, at []flows.Attachment, m mode) (flows.HostView, oracle.HostState) {
 	v := flows.HostView{Name: host, Attachments: at}
-	state := oracle.HostState{Tunnels: oracle.Tunnels{Any: m == modeFlow || m == modeBoth, PerVSID: m == modeVSID || m == modeBoth}}
+	state := oracle.HostState{Tunnels: oracle.Tunnels{Any: m == modeFlow || m == modeBoth, PerVSID: m == modeVSID || m == modeBoth || m == modeEach}}
 	if state.Tunnels.Any {
 		v.Tunnels.Flow = flowPort
 	}
@@ -272,7 +306,7 @@ func view(p *tenant.Policy, host string, at []flows.Attachment, m mode) (flows.H
 		state.Tunnels.VSIDs = make(map[tenant.VSID]bool)
 		port := uint32(10)
 		for s := range p.Subnets() {
-			if port++; port%5 == 0 {
+			if port++; port%5 == 0 && m != modeEach {
 				continue // not there yet
 			}
 			v.Tunnels.PerVSID[s.VSID], state.Tunnels.VSIDs[s.VSID] = port, true
@@ -307,7 +341,7 @@ func (w *world) collect() {
 	addrs := map[netip.Addr]bool{}
 	for _, r := range w.records {
 		macs[r.MAC] = true
-		for _, a := range []netip.Addr{r.CA.Addr(), r.CA.Addr().Next(), r.CA.Addr().Prev()} {
+		for _, a := range []netip.Addr{r.CA.Addr(), r.CA.Addr().Next(), r.CA.Addr().Prev(), tenant.LinkLocal(r.MAC)} {
 			addrs[a] = true
 		}
 	}
@@ -323,19 +357,28 @@ func (w *world) collect() {
 	for r := range w.policy.Routes() {
 		addrs[r.NextHop.Addr()], addrs[nth(r.Prefix.Prefix(), -1)] = true, true
 	}
-	for _, s := range []string{"8.8.8.8", "172.16.3.4", "10.0.99.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "0.0.0.0", "127.0.0.1"} {
+	for _, s := range []string{"8.8.8.8", "172.16.3.4", "10.0.99.1", "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "0.0.0.0", "127.0.0.1",
+		"fe80::1", "fe80::2", "fe80:1::1", "febf::1", "ff02::1", "ff02::2", "ff02::1:ff00:5", "::", "::1", "::ffff:10.0.0.3", "2001:db8:9::9", "ffff::1"} {
 		addrs[netip.MustParseAddr(s)] = true
 	}
 	for _, h := range w.hosts {
 		for _, a := range w.views[h].Attachments {
-			if r, ok := w.policy.RecordByIfaceID(a.IfaceID); ok && a.OFPort != 0 {
-				w.seats = append(w.seats, seat{h, a.OFPort, r})
+			for r := range w.policy.RecordsByIfaceID(a.IfaceID) {
+				if a.OFPort != 0 {
+					w.seats = append(w.seats, seat{h, a.OFPort, r}) // one for each address
+				}
 			}
 		}
 	}
 	w.macs = slices.SortedFunc(maps.Keys(macs), func(a, b tenant.MAC) int { return slices.Compare(a[:], b[:]) })
 	w.macs = append(w.macs, w.policy.GatewayMAC())
-	w.addrs = slices.SortedFunc(maps.Keys(addrs), netip.Addr.Compare)
+	for _, a := range slices.SortedFunc(maps.Keys(addrs), netip.Addr.Compare) {
+		if a.Is4() {
+			w.addrs = append(w.addrs, a)
+		} else if a.IsValid() {
+			w.addrs6 = append(w.addrs6, a)
+		}
+	}
 }
 
 // randomWorld draws a world in which every host has one of the modes.

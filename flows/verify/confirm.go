@@ -371,8 +371,16 @@ var shapes = func() (all []shape) {
 		add(nil, join(v6, noND, []term{proto(17), icmp})...)
 		add(nil, join(v6, noND, []term{proto(6), icmp})...)
 		add([]cube{{nd(135)}, {nd(136)}}, join(v6, noND, []term{proto(58), ports})...)
-		add(nil, join(v6, []term{proto(58), ports, nd(135), {words.NDTLL, all64, 0}})...)
-		add(nil, join(v6, []term{proto(58), ports, nd(136), {words.NDSLL, all64, 0}})...)
+		for _, m := range []struct {
+			kind         uint64
+			option, none uint8
+			optionType   uint64
+		}{{135, words.NDSLL, words.NDTLL, 1}, {136, words.NDTLL, words.NDSLL, 2}} {
+			ts := join(v6, []term{proto(58), ports, nd(m.kind), {m.none, all64, 0}, {m.option, tagBits, 0}})
+			left := term{m.option, all64, 0}
+			add(nil, append(slices.Clip(ts), left, term{words.NDExt, all64 &^ low32, 0})...)
+			add([]cube{{left}}, append(ts, term{words.NDExt, all64 &^ low32, m.optionType << 32})...)
+		}
 		add(nil, join(v6, noND, []term{ports, icmp})...)
 		add([]cube{{typ(packet.TypeIPv4)}, {typ(packet.TypeARP)}, {typ(packet.TypeIPv6)}}, join(noIP, noARP, noND)...)
 	}
@@ -388,10 +396,12 @@ type shape struct {
 var usual = [words.Count]uint64{
 	words.InPort:   1,
 	words.TunAddrs: 0xc0000201_c0000202,
-	words.EthDst:   0x02ff_ffff_fffe,
-	words.EthSrc:   0x88cc_02ff_ffff_fffd,
-	words.IPv4:     0xc0000209_c000020a,
-	words.IPv6Src:  0x20010db8 << 32, words.IPv6Src + 1: 1,
+	words.Tun6Src:  0x20010db8 << 32, words.Tun6Src + 1: 0xa01,
+	words.Tun6Dst: 0x20010db8 << 32, words.Tun6Dst + 1: 0xa02,
+	words.EthDst:  0x02ff_ffff_fffe,
+	words.EthSrc:  0x88cc_02ff_ffff_fffd,
+	words.IPv4:    0xc0000209_c000020a,
+	words.IPv6Src: 0x20010db8 << 32, words.IPv6Src + 1: 1,
 	words.IPv6Dst: 0x20010db8 << 32, words.IPv6Dst + 1: 2,
 	words.Transit:  253 | 64<<ttlShift | 1000<<16 | 53<<32,
 	words.ARPAddrs: 0xc0000209_c000020a,
@@ -435,6 +445,9 @@ func inputOf(c cube, fill uint64) sim.Input {
 	}
 	in := sim.Input{Port: uint32(w[words.InPort]), Outer: packet.Outer{
 		Src: addr4(uint32(w[words.TunAddrs] >> 32)), Dst: addr4(uint32(w[words.TunAddrs])), Key: uint32(w[words.TunID])}}
+	if w[words.TunAddrs] == 0 {
+		in.Outer.Src, in.Outer.Dst = addr16(w[words.Tun6Src], w[words.Tun6Src+1]), addr16(w[words.Tun6Dst], w[words.Tun6Dst+1])
+	}
 	f := &in.Frame
 	f.Dst, f.Src, f.Type = toMAC(w[words.EthDst]), toMAC(w[words.EthSrc]), uint16(w[words.EthSrc]>>48)
 	if w[words.EthDst]&tagPresent != 0 {
@@ -460,7 +473,8 @@ func inputOf(c cube, fill uint64) sim.Input {
 	case f.HasICMP(), f.HasICMPv6():
 		f.L4.Type, f.L4.Code = uint8(x>>48), uint8(x>>56)
 		if f.HasND() {
-			f.ND = packet.ND{Target: addr16(w[words.NDTarget], w[words.NDTarget+1]), SLL: toMAC(w[words.NDSLL]), TLL: toMAC(w[words.NDTLL])}
+			f.ND = packet.ND{Target: addr16(w[words.NDTarget], w[words.NDTarget+1]), SLL: toMAC(w[words.NDSLL]), TLL: toMAC(w[words.NDTLL]),
+				Flags: uint32(w[words.NDExt])}
 		}
 	}
 	return in

@@ -180,7 +180,7 @@ func plants() []plant {
 		{"another tenant's domain", "classify", sets(flow.Reg0), value(flow.Reg0, one)},
 		{"missing TTL decrement", "act", has(flow.OpDecTTL), without(flow.OpDecTTL)},
 		{"TTL decremented twice", "act", has(flow.OpDecTTL), changed(func(f *flow.Flow) { f.Actions = append([]flow.Action{flow.DecTTL()}, f.Actions...) })},
-		{"ARP answer with wrong MAC", "act", tests(flow.EthType), changed(func(f *flow.Flow) {
+		{"ARP answer with wrong MAC", "act", sets(flow.ARPOp), changed(func(f *flow.Flow) {
 			f.Actions = slices.Insert(f.Actions, len(f.Actions)-1, flow.Set(flow.All(flow.ARPSHA), flow.Uint(0x020000000001)))
 		})},
 		{"router's MAC not written", "act", has(flow.OpDecTTL), without(flow.OpSet)},

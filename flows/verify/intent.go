@@ -17,24 +17,44 @@ import (
 var (
 	untagged  = term{words.EthDst, tagBits, 0}
 	tagged    = term{words.EthDst, tagPresent, tagPresent}
-	isIPv4    = term{words.EthSrc, 0xffff << 48, uint64(packet.TypeIPv4) << 48}
-	isARP     = term{words.EthSrc, 0xffff << 48, uint64(packet.TypeARP) << 48}
+	isIPv4    = ethType(packet.TypeIPv4)
+	isARP     = ethType(packet.TypeARP)
+	isIPv6    = ethType(packet.TypeIPv6)
 	isRequest = term{words.ARPSHA, 0xffff << 48, uint64(packet.ARPRequest) << 48}
+	isReply   = term{words.ARPSHA, 0xffff << 48, uint64(packet.ARPReply) << 48}
 	isGroup   = term{words.EthDst, 1 << 40, 1 << 40}
 	isEcho    = []term{
 		{words.Transit, 0xff, uint64(packet.ProtoICMP)},
 		{words.Transit, 0xffff << 48, uint64(packet.EchoRequest) << 48},
 	}
+	isEcho6 = []term{icmpv6(packet.EchoRequest6), codeIsZero}
+
+	codeIsZero     = term{words.Transit, 0xff << 56, 0}
+	isSolicitation = []term{isIPv6, icmpv6(packet.NeighborSolicitation), codeIsZero}
+	isDetection    = prefixTerms(flow.IPv6Src, single(netip.IPv6Unspecified()))
 )
+
+func ethType(t uint16) term { return term{words.EthSrc, 0xffff << 48, uint64(t) << 48} }
+
+// icmpv6 tests for ICMPv6 and the type of the message.
+func icmpv6(kind uint8) term {
+	return term{words.Transit, 0xff | 0xff<<48, uint64(packet.ProtoICMPv6) | uint64(kind)<<48}
+}
+
+// prefixTerms tests that an address field lies in a prefix.
+func prefixTerms(f flow.Field, p netip.Prefix) []term {
+	mask := flow.PrefixMask(p.Bits(), p.Addr().BitLen())
+	ts := spread(f, flow.Addr(p.Addr()).And(mask), mask)
+	if p.Addr().Is4() && p.Bits() == 0 {
+		return nil
+	}
+	return ts
+}
 
 func inPort(n uint32) term     { return term{words.InPort, low32, uint64(n)} }
 func ethSrc(m tenant.MAC) term { return term{words.EthSrc, low48, m.Uint64()} }
 func ethDst(m tenant.MAC) term { return term{words.EthDst, low48, m.Uint64()} }
 func ttlIs(n uint64) term      { return term{words.Transit, ttlMask, n << ttlShift} }
-
-func upper(word uint8, a netip.Addr) term {
-	return term{word, low32 << 32, uint64(number4(a)) << 32}
-}
 
 func lower(word uint8, p netip.Prefix) term {
 	mask := flow.PrefixMask(p.Bits(), 32).Lo
@@ -76,16 +96,36 @@ var wordFor = map[oracle.Reason]flows.DropReason{
 	oracle.UnknownVSID:    flows.DropUnknownVSID,
 	oracle.TunnelProtocol: flows.DropTunnelProtocol,
 	oracle.NotHere:        flows.DropNotHere,
+
+	oracle.RouterAdvertisement: flows.DropRouterAdvertisement,
+	oracle.Redirect:            flows.DropRedirect,
+	oracle.NDSender:            flows.DropNDSender,
+	oracle.NDOwn:               flows.DropNDOwn,
+	oracle.NDUnsolicited:       flows.DropNDUnsolicited,
+	oracle.NDTarget:            flows.DropNDTarget,
+	oracle.LinkLocal:           flows.DropLinkLocal,
 }
 
 func dropWord(v *oracle.Verdict, f *packet.Frame) flows.DropReason {
 	if v.Kind != oracle.Dropped {
 		return 0
 	}
-	if v.Reason == oracle.UnknownCA && f.Type == packet.TypeARP {
-		return flows.DropARPUnknownCA
+	if v.Reason == oracle.UnknownCA {
+		return UnknownCA(f)
 	}
 	return DropReason(v.Reason)
+}
+
+// UnknownCA returns the pipeline's word for an address that nobody has: it tells
+// questions for the address from other packets.
+func UnknownCA(f *packet.Frame) flows.DropReason {
+	switch {
+	case f.Type == packet.TypeARP:
+		return flows.DropARPUnknownCA
+	case f.HasND() && f.L4.Type == packet.NeighborSolicitation:
+		return flows.DropNDUnknownCA
+	}
+	return flows.DropUnknownCA
 }
 
 var echoTTL = uint64(64)
@@ -101,7 +141,30 @@ func newWant(v oracle.Verdict, f *packet.Frame) (want, error) {
 	st := &state{}
 	w.out = st
 	put := func(word uint8, m tenant.MAC) { st.set(word, low48, m.Uint64()) }
-	half := func(word uint8, dst, src int) run { return run{word, word, dst, src, 32} }
+	move := func(dst, src flow.Field, from *state) {
+		for _, r := range runs(flow.All(dst), flow.All(src)) {
+			st.copyFrom(from, r)
+		}
+	}
+	write := func(f flow.Field, v flow.Value) {
+		for _, t := range spread(f, v, flow.Ones(f.Info().Bits)) {
+			st.set(t.word, t.mask, t.val)
+		}
+	}
+	mac, in := v.Frame.Src, state{}
+	reply := func() { // to the sender, from the MAC asked for
+		move(flow.EthDst, flow.EthSrc, &in)
+		put(words.EthSrc, mac)
+		g.Dst, g.Src = f.Src, mac
+	}
+	echo := func(src, dst, kind flow.Field, t uint8) {
+		reply()
+		move(src, dst, &in)
+		move(dst, src, &in)
+		write(flow.IPTTL, flow.Uint(echoTTL))
+		write(kind, flow.Uint(uint64(t)))
+		g.IP.Src, g.IP.Dst, g.IP.TTL, g.L4.Type = f.IP.Dst, f.IP.Src, uint8(echoTTL), t
+	}
 	switch {
 	case v.Kind == oracle.Delivered:
 		put(words.EthDst, v.Frame.Dst)
@@ -110,33 +173,42 @@ func newWant(v oracle.Verdict, f *packet.Frame) (want, error) {
 			put(words.EthSrc, v.Frame.Src)
 			g.Src = v.Frame.Src
 		}
-		if f.HasIPv4() && v.Frame.IP.TTL != f.IP.TTL {
+		if (f.HasIPv4() || f.HasIPv6()) && v.Frame.IP.TTL != f.IP.TTL {
 			st.dec = 1
 			g.IP.TTL--
 		}
 	case f.HasARP():
-		mac := v.Frame.Src
-		in := state{}
-		st.move(run{words.EthDst, words.EthSrc, 0, 0, 48})
-		put(words.EthSrc, mac)
-		st.set(words.ARPSHA, 0xffff<<48, uint64(packet.ARPReply)<<48)
-		st.move(run{words.ARPTHA, words.ARPSHA, 0, 0, 48})
+		reply()
+		write(flow.ARPOp, flow.Uint(uint64(packet.ARPReply)))
+		move(flow.ARPTHA, flow.ARPSHA, &in)
 		put(words.ARPSHA, mac)
-		st.copyFrom(&in, half(words.ARPAddrs, 0, 32))
-		st.copyFrom(&in, half(words.ARPAddrs, 32, 0))
-		g.Dst, g.Src = f.Src, mac
+		move(flow.ARPSPA, flow.ARPTPA, &in)
+		move(flow.ARPTPA, flow.ARPSPA, &in)
 		g.ARP = packet.ARP{Op: packet.ARPReply, SHA: mac, SPA: f.ARP.TPA, THA: f.ARP.SHA, TPA: f.ARP.SPA}
+	case f.HasND():
+		flags := v.Frame.ND.Flags
+		if f.IP.Src.IsUnspecified() {
+			put(words.EthDst, tenant.MAC{0x33, 0x33, 0, 0, 0, 1})
+			put(words.EthSrc, mac)
+			write(flow.IPv6Dst, flow.Addr(netip.IPv6LinkLocalAllNodes()))
+			g.Dst, g.Src, g.IP.Dst = tenant.MAC{0x33, 0x33, 0, 0, 0, 1}, mac, netip.IPv6LinkLocalAllNodes()
+			g.ND.Flags = flags
+		} else {
+			reply()
+			move(flow.IPv6Dst, flow.IPv6Src, &in)
+			write(flow.NDOptType, flow.Uint(2))
+			put(words.NDTLL, mac)
+			g.IP.Dst = f.IP.Src
+			g.ND = packet.ND{Target: f.ND.Target, TLL: mac, Flags: flags}
+		}
+		move(flow.IPv6Src, flow.NDTarget, &in)
+		write(flow.ICMPv6Type, flow.Uint(uint64(packet.NeighborAdvertisement)))
+		write(flow.NDReserved, flow.Uint(uint64(flags)))
+		g.IP.Src, g.L4.Type = f.ND.Target, packet.NeighborAdvertisement
+	case f.HasIPv4():
+		echo(flow.IPv4Src, flow.IPv4Dst, flow.ICMPType, packet.EchoReply)
 	default:
-		mac := v.Frame.Src
-		in := state{}
-		st.move(run{words.EthDst, words.EthSrc, 0, 0, 48})
-		put(words.EthSrc, mac)
-		st.copyFrom(&in, half(words.IPv4, 0, 32))
-		st.copyFrom(&in, half(words.IPv4, 32, 0))
-		st.set(words.Transit, ttlMask|0xff<<48, echoTTL<<ttlShift|uint64(packet.EchoReply)<<48)
-		g.Dst, g.Src = f.Src, mac
-		g.IP.Src, g.IP.Dst, g.IP.TTL = f.IP.Dst, f.IP.Src, uint8(echoTTL)
-		g.L4.Type = packet.EchoReply
+		echo(flow.IPv6Src, flow.IPv6Dst, flow.ICMPv6Type, packet.EchoReply6)
 	}
 	if g != v.Frame {
 		return w, fmt.Errorf("internal error, please report it: %s should become %s, and the proof expects %s", f, v.Frame, g)
@@ -144,8 +216,16 @@ func newWant(v oracle.Verdict, f *packet.Frame) (want, error) {
 	return w, nil
 }
 
-// pieces cuts the IPv4 addresses into prefixes none of which any of ps cuts.
-func pieces(ps []netip.Prefix) []netip.Prefix {
+// The addresses of each family.
+var (
+	all4 = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	all6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+)
+
+// pieces cuts the addresses of whole into prefixes none of which any of ps cuts;
+// those of another family do not count.
+func pieces(whole netip.Prefix, ps []netip.Prefix) []netip.Prefix {
+	ps = slices.DeleteFunc(ps, func(p netip.Prefix) bool { return p.Addr().Is4() != whole.Addr().Is4() })
 	slices.SortFunc(ps, func(a, b netip.Prefix) int {
 		if c := a.Addr().Compare(b.Addr()); c != 0 {
 			return c
@@ -163,30 +243,37 @@ func pieces(ps []netip.Prefix) []netip.Prefix {
 			out = append(out, p)
 			return
 		}
+		n := p.Addr().BitLen()
 		low := netip.PrefixFrom(p.Addr(), p.Bits()+1)
-		high := netip.PrefixFrom(addr4(number4(p.Addr())|1<<(31-p.Bits())), p.Bits()+1)
+		high := netip.PrefixFrom(number(flow.Addr(p.Addr()).Or(flow.Uint(1).Shl(n-1-p.Bits())), n), p.Bits()+1)
 		// What lies in the high half comes last, by address.
 		at, _ := slices.BinarySearchFunc(within, high.Addr(), func(q netip.Prefix, a netip.Addr) int { return q.Addr().Compare(a) })
 		cut(low, within[:at])
 		cut(high, within[at:])
 	}
-	cut(netip.PrefixFrom(netip.IPv4Unspecified(), 0), ps)
+	cut(whole, ps)
 	return out
 }
 
 func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
-// destinations returns the prefixes of IPv4 destinations that the policy tells
-// apart in a routing domain.
+// What the policy does not say but means something.
+var wellKnown = []netip.Prefix{
+	netip.MustParsePrefix("224.0.0.0/4"), netip.MustParsePrefix("255.255.255.255/32"), netip.MustParsePrefix("ff00::/8"),
+	netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("fe80::/64"), single(tenant.GatewayLinkLocal()),
+}
+
+// destinations returns the prefixes of destinations of both families that the
+// policy tells apart in a routing domain.
 func (e *engine) destinations(id tenant.RDID) []netip.Prefix {
-	ps := []netip.Prefix{netip.MustParsePrefix("224.0.0.0/4"), netip.MustParsePrefix("255.255.255.255/32")}
+	ps := slices.Clone(wellKnown)
 	for s := range e.policy.SubnetsOf(id) {
 		ps = append(ps, e.addresses(s)...)
 	}
 	for r := range e.policy.RoutesOf(id) {
 		ps = append(ps, r.Prefix.Prefix())
 	}
-	return pieces(slices.DeleteFunc(ps, func(p netip.Prefix) bool { return !p.Addr().Is4() }))
+	return append(pieces(all4, slices.Clone(ps)), pieces(all6, ps)...)
 }
 
 // addresses returns the prefixes of a subnet and who is in it.
@@ -199,13 +286,16 @@ func (e *engine) addresses(s tenant.VirtualSubnet) (ps []netip.Prefix) {
 	}
 	for r := range e.policy.RecordsOf(s.VSID) {
 		ps = append(ps, single(r.CA.Addr()))
+		if r.CA.Addr().Is6() {
+			ps = append(ps, single(tenant.LinkLocal(r.MAC)))
+		}
 	}
 	return ps
 }
 
-// targets returns the prefixes of ARP targets that the policy tells apart in a
-// subnet.
-func (e *engine) targets(v tenant.VSID) []netip.Prefix {
+// targets returns the prefixes of ARP or ND targets that the policy tells apart
+// in a subnet.
+func (e *engine) targets(v tenant.VSID, whole netip.Prefix) []netip.Prefix {
 	s, _ := e.policy.Subnet(v)
-	return pieces(slices.DeleteFunc(e.addresses(s), func(p netip.Prefix) bool { return !p.Addr().Is4() }))
+	return pieces(whole, append(slices.Clone(wellKnown), e.addresses(s)...))
 }

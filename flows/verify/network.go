@@ -13,12 +13,18 @@ import (
 type network struct {
 	hosts      []*host // by name
 	byName     map[string]*host
-	owners     map[uint32]*host // by address in the underlay
-	ownerAddrs []uint32
+	owners     map[netip.Addr]*host // by address in the underlay
+	ownerAddrs []netip.Addr
 }
 
 func addr4(n uint32) netip.Addr {
 	return netip.AddrFrom4([4]byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)})
+}
+
+// number returns the address of so many bits that is v.
+func number(v flow.Value, bits int) netip.Addr {
+	a, _ := netip.AddrFromSlice(v.Bytes(bits / 8))
+	return a
 }
 
 func number4(a netip.Addr) uint32 { return uint32(flow.Addr(a).Lo) }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
@@ -108,14 +109,68 @@ func (p *prover) wanted(h *host, v oracle.Verdict, f *packet.Frame) *want {
 var someMAC = tenant.MAC{0x02, 0xff, 0xff, 0xff, 0xff, 0xfe}
 
 func udp(src, dst netip.Addr, ttl uint8, mac tenant.MAC) *packet.Frame {
-	return &packet.Frame{Dst: someMAC, Src: mac, Type: packet.TypeIPv4,
+	f := &packet.Frame{Dst: someMAC, Src: mac, Type: packet.TypeIPv4,
 		IP: packet.IP{Src: src, Dst: dst, TTL: ttl, Proto: packet.ProtoUDP}, L4: packet.L4{Src: 1000, Dst: 53}}
+	if dst.Is6() {
+		f.Type = packet.TypeIPv6
+	}
+	return f
 }
 
 func arpRequest(s *seat, tpa netip.Addr) *packet.Frame {
-	return &packet.Frame{Dst: someMAC, Src: s.vm.MAC, Type: packet.TypeARP,
-		ARP: packet.ARP{Op: packet.ARPRequest, SHA: s.vm.MAC, SPA: s.vm.CA.Addr(), TPA: tpa}}
+	return &packet.Frame{Dst: everybody, Src: s.vm.MAC, Type: packet.TypeARP,
+		ARP: packet.ARP{Op: packet.ARPRequest, SHA: s.vm.MAC, SPA: s.v4[0], TPA: tpa}}
 }
+
+// nd returns a valid message of neighbour discovery in a VM's own name.
+func nd(s *seat, kind uint8, dst, target netip.Addr) *packet.Frame {
+	f := &packet.Frame{Dst: everybody, Src: s.vm.MAC, Type: packet.TypeIPv6,
+		IP: packet.IP{Src: s.v6[0], Dst: dst, TTL: 255, Proto: packet.ProtoICMPv6}, L4: packet.L4{Type: kind}, ND: packet.ND{Target: target}}
+	if kind == packet.NeighborSolicitation {
+		f.ND.SLL = s.vm.MAC
+	}
+	return f
+}
+
+var (
+	everybody  = tenant.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	multicast6 = netip.MustParsePrefix("ff00::/8")
+	linkNet    = netip.MustParsePrefix("fe80::/64")
+	linkAll    = netip.MustParsePrefix("fe80::/10")
+)
+
+// kind is a sort of packets of which the way is proved for all VMs of a subnet
+// together.
+type kind uint8
+
+const (
+	kindIPv4 kind = iota
+	kindARP
+	kindIPv6 // but for solicitations
+	kindSolicitation
+)
+
+// base returns the packets of a kind.
+func (k kind) base() (c cube, negs []cube) {
+	switch k {
+	case kindIPv4:
+		return cubeOf(untagged, isIPv4), nil
+	case kindARP:
+		return cubeOf(untagged, isARP), nil
+	case kindIPv6:
+		return cubeOf(untagged, isIPv6), []cube{mustCube(isSolicitation)}
+	}
+	return mustCube(append([]term{untagged}, isSolicitation...)), nil
+}
+
+func (k kind) whole() netip.Prefix {
+	if k == kindIPv4 || k == kindARP {
+		return all4
+	}
+	return all6
+}
+
+func cubeOf(ts ...term) cube { return mustCube(ts) }
 
 // group proves the ports of the VMs of one subnet on one host.
 func (p *prover) group(h *host, v tenant.VSID, seats []seat) {
@@ -128,63 +183,167 @@ func (p *prover) group(h *host, v tenant.VSID, seats []seat) {
 	}
 }
 
+// sender proves what one VM sends.
+type sender struct {
+	*prover
+	s     *seat
+	mates []seat
+	base  []term
+}
+
 // port proves what a VM sends.
 func (p *prover) port(s *seat, mates []seat) {
-	h, vm := s.host, &s.vm
-	ca := vm.CA.Addr()
+	vm := &s.vm
 	other := vm.MAC
 	other[5] ^= 1
-	in := inPort(s.port)
-	from := ethSrc(vm.MAC)
-	check := func(f *packet.Frame, negs []cube, terms ...term) {
-		c, ok := cube(nil).with(terms...)
-		if ok && !p.over() {
-			p.prove(h, vmState(), space{c, negs}, p.sent(h, s.port, f))
+	in, from := inPort(s.port), ethSrc(vm.MAC)
+	strange := func(mac tenant.MAC) *packet.Frame { return &packet.Frame{Dst: everybody, Src: mac, Type: 0x88cc} }
+
+	x := sender{p, s, mates, []term{in}}
+	f := strange(vm.MAC)
+	f.Tagged = true
+	x.check(f, nil, tagged)
+	x.check(strange(other), []cube{{from}}, untagged)
+	x.base = []term{in, untagged, from}
+	var spoken []cube
+	if len(s.v4) > 0 {
+		spoken = append(spoken, cube{isIPv4}, cube{isARP})
+		x.ipv4()
+	}
+	if len(s.v6) > 0 {
+		spoken = append(spoken, cube{isIPv6})
+		x.ipv6()
+	}
+	x.check(strange(vm.MAC), spoken)
+}
+
+// check proves that the same becomes of all packets of a space as of f.
+func (x *sender) check(f *packet.Frame, negs []cube, terms ...term) {
+	c, ok := mustCube(x.base).with(terms...)
+	if ok && !x.over() {
+		x.prove(x.s.host, vmState(), space{c, negs}, x.sent(x.s.host, x.s.port, f))
+	}
+}
+
+// passes proves what a VM sends in its own name.
+func (x *sender) passes(k kind, negs []cube, terms ...term) {
+	if c, ok := mustCube(x.base).with(terms...); ok {
+		x.pass(x.s, x.mates, k, space{c, negs})
+	}
+}
+
+// notOwn returns an address that the VM does not have.
+func notOwn(own []netip.Addr) netip.Addr {
+	a := own[0]
+	for slices.Contains(own, a) {
+		a = a.Next()
+	}
+	return a
+}
+
+func (x *sender) ipv4() {
+	s, mac := x.s, x.s.vm.MAC
+	var sources []cube
+	for _, a := range s.v4 {
+		src := prefixTerms(flow.IPv4Src, single(a))
+		sources = append(sources, mustCube(src))
+		x.passes(kindIPv4, nil, append(src, isIPv4)...)
+	}
+	x.check(udp(notOwn(s.v4), s.v4[0], 64, mac), sources, isIPv4)
+
+	sha := term{words.ARPSHA, low48, mac.Uint64()}
+	var own, valid []cube
+	ask := func(spa netip.Addr) {
+		valid = append(valid, mustCube(append(prefixTerms(flow.ARPSPA, single(spa)), isARP, isRequest, sha)))
+	}
+	for _, a := range s.v4 {
+		target := prefixTerms(flow.ARPTPA, single(a))
+		own = append(own, mustCube(target))
+		x.check(arpRequest(s, a), nil, append(target, isARP)...)
+		ask(a)
+		valid = append(valid, mustCube(append(prefixTerms(flow.ARPSPA, single(a)), isARP, isReply, sha, term{words.EthDst, 1 << 40, 0})))
+	}
+	ask(netip.IPv4Unspecified())
+	for _, c := range valid {
+		x.passes(kindARP, own, c...)
+	}
+	wrong := arpRequest(s, notOwn(s.v4))
+	wrong.ARP.Op = packet.ARPReply
+	x.check(wrong, append(own, valid...), isARP)
+}
+
+func (x *sender) ipv6() {
+	s, mac := x.s, x.s.vm.MAC
+	group, none := netip.IPv6LinkLocalAllNodes(), netip.IPv6Unspecified()
+	message := func(kind uint8) (*packet.Frame, term) {
+		f := nd(s, packet.NeighborSolicitation, s.v6[0], s.v6[0])
+		f.L4.Type, f.ND = kind, packet.ND{}
+		return f, icmpv6(kind)
+	}
+	var special []cube
+	for _, kind := range []uint8{packet.RouterAdvertisement, packet.Redirect} {
+		f, is := message(kind)
+		special = append(special, cube{is})
+		x.check(f, nil, isIPv6, is)
+	}
+	ns, na := icmpv6(packet.NeighborSolicitation), icmpv6(packet.NeighborAdvertisement)
+	special = append(special, cube{ns}, cube{na})
+
+	var sources []cube
+	for _, a := range s.v6 {
+		src := prefixTerms(flow.IPv6Src, single(a))
+		sources = append(sources, mustCube(src))
+		x.passes(kindIPv6, special, append(src, isIPv6)...)
+	}
+	x.check(udp(notOwn(s.v6), s.v6[0], 64, mac), append(slices.Clip(sources), special...), isIPv6)
+
+	// Solicitations.
+	full := []term{isIPv6, codeIsZero, ttlIs(255)}
+	lla := func(word uint8, m tenant.MAC) term { return term{word, low48, m.Uint64()} }
+	var own, valid []cube
+	for _, a := range s.v6 {
+		target := prefixTerms(flow.NDTarget, single(a))
+		own = append(own, mustCube(append(target, codeIsZero)))
+		x.check(nd(s, packet.NeighborSolicitation, group, a), nil, append(target, isIPv6, ns, codeIsZero)...)
+		valid = append(valid, mustCube(append(append(prefixTerms(flow.IPv6Src, single(a)), full...), ns, lla(words.NDSLL, mac))))
+	}
+	valid[len(valid)-1] = mustCube(append(append(prefixTerms(flow.IPv6Src, linkNet), full...), ns, lla(words.NDSLL, mac)))
+	valid = append(valid, mustCube(append(append(prefixTerms(flow.IPv6Src, single(none)), full...), ns, lla(words.NDSLL, tenant.MAC{}))))
+	for _, c := range valid {
+		x.passes(kindSolicitation, own, c...)
+	}
+	wrong := nd(s, packet.NeighborSolicitation, group, notOwn(s.v6))
+	wrong.ND.SLL[5] ^= 1
+	x.check(wrong, append(own, valid...), isIPv6, ns)
+
+	// Advertisements.
+	valid = nil
+	toAll := mustCube(prefixTerms(flow.IPv6Dst, multicast6))
+	x.check(nd(s, packet.NeighborAdvertisement, group, s.v6[0]), nil, append(slices.Clone(toAll), isIPv6, na)...)
+	for _, a := range s.v6 {
+		for _, m := range []tenant.MAC{mac, {}} {
+			c := mustCube(append(append(append(prefixTerms(flow.IPv6Src, single(a)), full...), prefixTerms(flow.NDTarget, single(a))...), na, lla(words.NDTLL, m)))
+			valid = append(valid, c)
+			x.passes(kindIPv6, []cube{toAll}, c...)
 		}
 	}
-	plain := udp(ca, addr4(number4(ca)^1), 64, vm.MAC)
-	change := func(do func(*packet.Frame)) *packet.Frame { f := *plain; do(&f); return &f }
-
-	check(change(func(f *packet.Frame) { f.Tagged = true }), nil, in, tagged)
-	check(change(func(f *packet.Frame) { f.Src = other }), []cube{{from}}, in, untagged)
-	check(change(func(f *packet.Frame) { *f = packet.Frame{Src: vm.MAC, Type: 0x88cc} }), []cube{{isIPv4}, {isARP}}, in, untagged, from)
-	src := upper(words.IPv4, ca)
-	check(change(func(f *packet.Frame) { f.IP.Src = ca.Next() }), []cube{{src}}, in, untagged, from, isIPv4)
-
-	sha := term{words.ARPSHA, low48, vm.MAC.Uint64()}
-	spa := []term{upper(words.ARPAddrs, ca), upper(words.ARPAddrs, netip.IPv4Unspecified())}
-	var valid []cube
-	for _, a := range spa {
-		c, _ := cube(nil).with(isRequest, sha, a)
-		valid = append(valid, c)
-	}
-	wrong := arpRequest(s, ca)
-	wrong.ARP.Op = packet.ARPReply
-	check(wrong, valid, in, untagged, from, isARP)
-	own := lower(words.ARPAddrs, single(ca))
-	for _, a := range spa {
-		check(arpRequest(s, ca), nil, in, untagged, from, isARP, isRequest, sha, a, own)
-		c, _ := cube(nil).with(in, untagged, from, isARP, isRequest, sha, a)
-		p.pass(s, mates, packet.TypeARP, space{c, []cube{{own}}})
-	}
-	c, _ := cube(nil).with(in, untagged, from, isIPv4, src)
-	p.pass(s, mates, packet.TypeIPv4, space{c, nil})
+	x.check(nd(s, packet.NeighborAdvertisement, s.v6[0], notOwn(s.v6)), append(valid, toAll), isIPv6, na)
 }
 
 // pass proves what a VM sends in its own name: by a lemma for all VMs of its
 // subnet on its host, if the flows make no difference between them, else for the
 // VM alone.
-func (p *prover) pass(s *seat, mates []seat, kind uint16, sp space) {
+func (p *prover) pass(s *seat, mates []seat, k kind, sp space) {
 	if p.over() {
 		return
 	}
 	arrivals, elsewhere := p.toCut(s.host, cutRoute, vmState(), sp)
 	var failed map[netip.Prefix]bool
 	for key, st := range arrivals {
-		key = string([]byte{byte(kind >> 8), byte(kind)}) + key
+		key = string([]byte{byte(k)}) + key
 		l := p.lemmas[key]
 		if l == nil {
-			l = p.lemma(s.host, kind, st, mates)
+			l = p.lemma(s.host, k, st, mates)
 			p.lemmas[key] = l
 		}
 		if l.all {
@@ -203,7 +362,7 @@ func (p *prover) pass(s *seat, mates []seat, kind uint16, sp space) {
 	if elsewhere {
 		failed = nil
 	}
-	p.items(s.host, s.vm, []seat{*s}, kind, failed, func(it *item) bool {
+	p.items(s.host, s.vm, []seat{*s}, k, failed, func(it *item) bool {
 		part, ok := sp.narrow(it.terms...)
 		for _, n := range it.negs {
 			if !ok {
@@ -254,15 +413,15 @@ const maxFailed = 64
 
 // lemma walks all that VMs of a subnet on a host may send from the cut on,
 // whoever of them sends it.
-func (p *prover) lemma(h *host, kind uint16, st *state, mates []seat) *lemma {
+func (p *prover) lemma(h *host, k kind, st *state, mates []seat) *lemma {
 	l := &lemma{}
-	base := cube{untagged, {words.EthSrc, 0xffff << 48, uint64(kind) << 48}}
-	p.items(h, mates[0].vm, mates, kind, nil, func(it *item) bool {
+	base, negs := k.base()
+	p.items(h, mates[0].vm, mates, k, nil, func(it *item) bool {
 		c, ok := base.with(it.terms...)
 		if !ok {
 			return true
 		}
-		sp := space{c, it.negs}
+		sp := space{c, append(slices.Clip(it.negs), negs...)}
 		p.start(h)
 		p.leaf = func(sp space) {
 			why := p.differ(it.want)
@@ -300,33 +459,106 @@ type item struct {
 // items cuts what the VMs at some seats of one subnet on one host may send in
 // their own names into parts of which the same is wanted. only, if not nil, has
 // the destinations to care for.
-func (p *prover) items(h *host, vm tenant.LookupRecord, seats []seat, kind uint16, only map[netip.Prefix]bool, yield func(*item) bool) {
-	atoms := p.atoms[vm.RDID]
-	one := p.forIPv4
-	if kind == packet.TypeARP {
-		atoms, one = p.targets(vm.VSID), p.forARP
+func (p *prover) items(h *host, vm tenant.LookupRecord, seats []seat, k kind, only map[netip.Prefix]bool, yield func(*item) bool) {
+	whole := k.whole()
+	var speak []seat // the VMs that send this kind at all
+	for _, s := range seats {
+		if len(s.own(whole.Addr())) > 0 {
+			speak = append(speak, s)
+		}
+	}
+	atoms, one := p.atoms[vm.RDID], p.forIP
+	switch k {
+	case kindARP:
+		atoms, one = p.targets(vm.VSID, whole), p.forARP
+	case kindSolicitation:
+		atoms, one = p.targets(vm.VSID, whole), p.forSolicitation
 	}
 	for _, a := range atoms {
-		if (only == nil || only[a]) && !one(h, seats, a, yield) {
+		if a.Addr().Is4() == whole.Addr().Is4() && (only == nil || only[a]) && !one(h, speak, a, yield) {
 			return
 		}
 	}
 }
 
-func (p *prover) forARP(h *host, seats []seat, a netip.Prefix, yield func(*item) bool) bool {
-	for i := range seats {
-		s := &seats[i]
-		if s.vm.CA.Addr() == a.Addr() {
-			continue // asks for its own
+// question is a way to ask for a MAC, or to answer such a question.
+type question struct {
+	frame *packet.Frame
+	terms []term
+	negs  []cube
+}
+
+// questions yields the ways to ask for an address, as one part where the same
+// becomes of them all.
+func (p *prover) questions(h *host, s *seat, a netip.Prefix, target []term, all []question, yield func(*item) bool) bool {
+	wants := make([]*want, len(all))
+	alike := true
+	for i, q := range all {
+		wants[i] = p.sent(h, s.port, q.frame)
+		alike = alike && wants[i].Kind == oracle.Dropped && wants[i].Verdict == wants[0].Verdict
+	}
+	if alike {
+		return yield(&item{atom: a, terms: target, want: wants[0]})
+	}
+	for i, q := range all {
+		negs := q.negs
+		if w := wants[i]; w.Kind == oracle.Delivered && !w.Tunnelled {
+			negs = append(slices.Clip(negs), cube{inPort(w.Port)}) // who has the address does not ask for it
 		}
-		return yield(&item{atom: a, terms: []term{lower(words.ARPAddrs, a)}, want: p.sent(h, s.port, arpRequest(s, a.Addr()))})
+		if !yield(&item{atom: a, terms: append(slices.Clip(target), q.terms...), negs: negs, want: wants[i]}) {
+			return false
+		}
 	}
 	return true
 }
 
-func (p *prover) forIPv4(h *host, seats []seat, a netip.Prefix, yield func(*item) bool) bool {
+func (p *prover) forARP(h *host, seats []seat, a netip.Prefix, yield func(*item) bool) bool {
+	for i := range seats {
+		s := &seats[i]
+		if slices.Contains(s.v4, a.Addr()) {
+			continue // asks for its own
+		}
+		noSender, group := prefixTerms(flow.ARPSPA, single(netip.IPv4Unspecified())), cube{isGroup}
+		probe, request, toOne := arpRequest(s, a.Addr()), arpRequest(s, a.Addr()), arpRequest(s, a.Addr())
+		probe.ARP.SPA, toOne.Dst = netip.IPv4Unspecified(), someMAC
+		reply := *toOne
+		reply.ARP.Op = packet.ARPReply
+		return p.questions(h, s, a, prefixTerms(flow.ARPTPA, a), []question{
+			{probe, append(noSender, isRequest), nil},
+			{request, []term{isRequest, isGroup}, []cube{mustCube(noSender)}},
+			{toOne, []term{isRequest}, []cube{mustCube(noSender), group}},
+			{&reply, []term{isReply}, []cube{mustCube(noSender), group}},
+		}, yield)
+	}
+	return true
+}
+
+func (p *prover) forSolicitation(h *host, seats []seat, a netip.Prefix, yield func(*item) bool) bool {
+	for i := range seats {
+		s := &seats[i]
+		if slices.Contains(s.v6, a.Addr()) {
+			continue
+		}
+		ask := func(dst tenant.MAC) *packet.Frame {
+			f := nd(s, packet.NeighborSolicitation, netip.IPv6LinkLocalAllNodes(), a.Addr())
+			f.Dst = dst
+			return f
+		}
+		detection := ask(everybody)
+		detection.IP.Src, detection.ND.SLL = netip.IPv6Unspecified(), tenant.MAC{}
+		noSource := mustCube(isDetection)
+		return p.questions(h, s, a, prefixTerms(flow.NDTarget, a), []question{
+			{detection, isDetection, nil},
+			{ask(everybody), []term{isGroup}, []cube{noSource}},
+			{ask(someMAC), nil, []cube{noSource, {isGroup}}},
+		}, yield)
+	}
+	return true
+}
+
+func (p *prover) forIP(h *host, seats []seat, a netip.Prefix, yield func(*item) bool) bool {
 	s := &seats[0]
-	v := p.oracle.Sent(h.name, s.port, *udp(s.vm.CA.Addr(), a.Addr(), 64, s.vm.MAC))
+	v := p.oracle.Sent(h.name, s.port, *udp(s.own(a.Addr())[0], a.Addr(), 64, s.vm.MAC))
 	switch {
 	case v.Kind == oracle.Dropped && v.Reason == oracle.ToItself:
 		if !p.fromSeat(s, a, []term{inPort(s.port)}, nil, yield) {
@@ -344,20 +576,38 @@ func (p *prover) forIPv4(h *host, seats []seat, a netip.Prefix, yield func(*item
 	return p.fromSeat(s, a, nil, nil, yield)
 }
 
-// fromSeat cuts what goes to a destination by the TTL and by whether it is an
-// echo request, where that matters.
+// fromSeat cuts what goes to a destination by the source, where it is link-local
+// and that matters, by the TTL and by whether it is an echo request, likewise.
 func (p *prover) fromSeat(s *seat, a netip.Prefix, terms []term, negs []cube, yield func(*item) bool) bool {
 	h := s.host
-	frame := func(ttl uint8) *packet.Frame { return udp(s.vm.CA.Addr(), a.Addr(), ttl, s.vm.MAC) }
-	terms = append(terms, lower(words.IPv4, a))
+	src := s.own(a.Addr())[0]
+	frame := func(ttl uint8) *packet.Frame { return udp(src, a.Addr(), ttl, s.vm.MAC) }
+	dst := flow.IPv4Dst
+	if a.Addr().Is6() {
+		dst = flow.IPv6Dst
+	}
+	terms = append(terms, prefixTerms(dst, a)...)
 	w := p.sent(h, s.port, frame(64))
 	send := func(w *want, negs []cube, more ...term) bool {
 		return yield(&item{a, append(slices.Clip(terms), more...), negs, w})
 	}
 	if w.Kind == oracle.Dropped && w.Reason == oracle.ToRouter {
-		echo := frame(64)
+		echo, isEcho := frame(64), isEcho
 		echo.IP.Proto, echo.L4 = packet.ProtoICMP, packet.L4{Type: packet.EchoRequest}
+		if a.Addr().Is6() {
+			echo.IP.Proto, echo.L4, isEcho = packet.ProtoICMPv6, packet.L4{Type: packet.EchoRequest6}, isEcho6
+		}
 		return send(p.sent(h, s.port, echo), negs, isEcho...) && send(w, append(slices.Clip(negs), mustCube(isEcho)))
+	}
+	if src.Is6() {
+		f := udp(tenant.LinkLocal(s.vm.MAC), a.Addr(), 64, s.vm.MAC)
+		if link := p.sent(h, s.port, f); link.Kind == oracle.Dropped && link.Reason == oracle.LinkLocal && link.Verdict != w.Verdict {
+			near := prefixTerms(flow.IPv6Src, linkAll)
+			if !send(link, negs, near...) {
+				return false
+			}
+			negs = append(slices.Clip(negs), mustCube(near))
+		}
 	}
 	low := p.oracle.Sent(h.name, s.port, *frame(1))
 	if alike := low; w.Kind == low.Kind {

@@ -306,10 +306,11 @@ func stepsOf(f *flow.Flow) (steps []step, odd string) {
 }
 
 // settable reports whether a write to the field can be judged: one that changes
-// which headers a packet has cannot.
+// which headers a packet has cannot, but for the type of an ICMPv6 message, which
+// no flow reads without.
 func settable(f flow.Field) bool {
 	switch f {
-	case flow.VLANTCI, flow.ICMPv6Type, flow.ICMPv6Code, flow.NDTarget, flow.NDSLL, flow.NDTLL, flow.InPort, flow.EthType, flow.IPProto:
+	case flow.VLANTCI, flow.ICMPv6Code, flow.InPort, flow.EthType, flow.IPProto:
 		return false
 	}
 	return true

@@ -6,18 +6,35 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
-// tunnelState is what comes in by a tunnel port, from an underlay of IPv4.
-func tunnelState() *state {
+// underlay is one of the two families of outer addresses.
+type underlay struct {
+	src, dst flow.Field
+	four     bool
+	none     []term // the addresses of the other family
+}
+
+var underlays = func() (us [2]underlay) {
+	us[0] = underlay{src: flow.TunSrc, dst: flow.TunDst, four: true}
+	us[1] = underlay{src: flow.TunIPv6Src, dst: flow.TunIPv6Dst, none: []term{{words.TunAddrs, all64, 0}}}
+	for w := uint8(words.Tun6Src); w < words.Regs; w++ {
+		us[0].none = append(us[0].none, term{w, all64, 0})
+	}
+	return us
+}()
+
+// state is what comes in by a tunnel port from the underlay.
+func (u *underlay) state() *state {
 	s := &state{}
 	s.words[words.TunID] = &expr{known: low32 << 32, refs: []ref{{low32, words.TunID, 0}}}
-	for w := words.Tun6Src; w < words.Regs; w++ {
-		s.words[w] = zero
+	for _, t := range u.none {
+		s.words[t.word] = zero
 	}
 	return s
 }
@@ -34,6 +51,7 @@ type inbound struct {
 	*prover
 	h     *host
 	base  []term
+	under *underlay
 	keys  []netip.Prefix // that the policy tells apart
 	outer packet.Outer   // of a packet that comes from a peer
 	rep   func(mac tenant.MAC) *packet.Frame
@@ -49,12 +67,15 @@ func (p *prover) tunnels(h *host) {
 	t := h.view.Tunnels
 	if t.PerVSID == nil {
 		if t.Flow != 0 {
-			var ps []netip.Prefix
-			for s := range p.policy.Subnets() {
-				ps = append(ps, keyPrefix(s.VSID, 24))
+			for i := range underlays {
+				var ps []netip.Prefix
+				for s := range p.policy.Subnets() {
+					ps = append(ps, keyPrefix(s.VSID, 24))
+				}
+				u := &underlays[i]
+				in := inbound{prover: p, h: h, under: u, base: append([]term{inPort(t.Flow)}, u.none...), keys: pieces(all4, ps), rep: frame}
+				in.prove()
 			}
-			in := inbound{prover: p, h: h, base: []term{inPort(t.Flow)}, keys: pieces(ps), rep: frame}
-			in.prove()
 		}
 		return
 	}
@@ -65,8 +86,11 @@ func (p *prover) tunnels(h *host) {
 			continue
 		}
 		key := keyPrefix(v, 32)
-		in := inbound{prover: p, h: h, base: []term{inPort(t.PerVSID[v]), keyTerm(key)}, keys: []netip.Prefix{key}, rep: frame}
-		in.prove()
+		for i := range underlays {
+			u := &underlays[i]
+			in := inbound{prover: p, h: h, under: u, base: append([]term{inPort(t.PerVSID[v]), keyTerm(key)}, u.none...), keys: []netip.Prefix{key}, rep: frame}
+			in.prove()
+		}
 		negs = append(negs, cube{keyTerm(key)})
 		taken = append(taken, v.Key(0))
 	}
@@ -78,25 +102,32 @@ func (p *prover) tunnels(h *host) {
 		o.Key++
 	}
 	f := frame(someMAC)
-	p.prove(h, tunnelState(), space{mustCube([]term{inPort(t.Flow), untagged}), negs}, p.received(h, o, f))
-	f.Tagged = true
-	p.prove(h, tunnelState(), space{mustCube([]term{inPort(t.Flow), tagged}), negs}, p.received(h, o, f))
+	for i := range underlays {
+		for _, tag := range []term{untagged, tagged} {
+			u := &underlays[i]
+			f.Tagged = tag == tagged
+			p.prove(h, u.state(), space{mustCube(append([]term{inPort(t.Flow), tag}, u.none...)), negs}, p.received(h, o, f))
+		}
+	}
 }
 
 func (in *inbound) check(f *packet.Frame, o packet.Outer, negs []cube, terms ...term) {
 	c, ok := mustCube(in.base).with(terms...)
 	if ok && !in.over() {
-		in.prover.prove(in.h, tunnelState(), space{c, negs}, in.received(in.h, o, f))
+		in.prover.prove(in.h, in.under.state(), space{c, negs}, in.received(in.h, o, f))
 	}
 }
 
 // unowned returns an address that no host has.
 func (in *inbound) unowned() netip.Addr {
-	a := uint32(0xc0000201)
-	for in.owners[a] != nil {
-		a++
+	a := addr4(0xc0000201)
+	if !in.under.four {
+		a = netip.MustParseAddr("2001:db8::a01")
 	}
-	return addr4(a)
+	for in.owners[a] != nil {
+		a = a.Next()
+	}
+	return a
 }
 
 func (in *inbound) prove() {
@@ -113,27 +144,33 @@ func (in *inbound) prove() {
 	var own []netip.Addr
 	var mine, all []cube
 	for _, a := range in.ownerAddrs {
-		all = append(all, cube{upper(words.TunAddrs, addr4(a))})
+		if a.Is4() != in.under.four {
+			continue
+		}
+		all = append(all, mustCube(prefixTerms(in.under.src, single(a))))
 		if in.owners[a] == in.h {
-			own = append(own, addr4(a))
-			mine = append(mine, cube{lower(words.TunAddrs, single(addr4(a)))})
+			own = append(own, a)
+			mine = append(mine, mustCube(prefixTerms(in.under.dst, single(a))))
 		}
 	}
 	in.check(group, o, mine, untagged)
 	var spaces []space
 	for _, to := range own {
 		o.Dst, o.Src = to, none
-		dst := lower(words.TunAddrs, single(to))
-		in.check(group, o, all, untagged, dst)
+		dst := append(prefixTerms(in.under.dst, single(to)), untagged)
+		in.check(group, o, all, dst...)
 		for _, a := range in.ownerAddrs {
-			o.Src = addr4(a)
-			src := upper(words.TunAddrs, o.Src)
+			if a.Is4() != in.under.four {
+				continue
+			}
+			o.Src = a
+			both := append(prefixTerms(in.under.src, single(a)), dst...)
 			if v := in.oracle.Received(in.h.name, o, *group); v.Kind == oracle.Dropped && v.Reason == oracle.UnknownPA {
-				in.check(group, o, nil, untagged, dst, src)
+				in.check(group, o, nil, both...)
 				continue
 			}
 			in.outer = o
-			c, _ := mustCube(in.base).with(untagged, dst, src)
+			c, _ := mustCube(in.base).with(both...)
 			spaces = append(spaces, space{c, nil})
 		}
 	}
@@ -148,7 +185,7 @@ func (in *inbound) fromPeers(spaces []space) {
 		if in.over() {
 			return
 		}
-		arrivals, elsewhere := in.toCut(in.h, cutVSID, tunnelState(), sp)
+		arrivals, elsewhere := in.toCut(in.h, cutVSID, in.under.state(), sp)
 		for key, st := range arrivals {
 			ok, done := lemmas[key]
 			if !done {
@@ -160,8 +197,13 @@ func (in *inbound) fromPeers(spaces []space) {
 		if !elsewhere {
 			continue
 		}
-		in.outer.Src = addr4(uint32(valueOf(sp.cube, words.TunAddrs) >> 32))
-		in.outer.Dst = addr4(uint32(valueOf(sp.cube, words.TunAddrs)))
+		if in.under.four {
+			in.outer.Src = addr4(uint32(valueOf(sp.cube, words.TunAddrs) >> 32))
+			in.outer.Dst = addr4(uint32(valueOf(sp.cube, words.TunAddrs)))
+		} else {
+			in.outer.Src = addr16(valueOf(sp.cube, words.Tun6Src), valueOf(sp.cube, words.Tun6Src+1))
+			in.outer.Dst = addr16(valueOf(sp.cube, words.Tun6Dst), valueOf(sp.cube, words.Tun6Dst+1))
+		}
 		in.items(func(it *item) bool {
 			part, ok := sp.narrow(it.terms...)
 			for _, n := range it.negs {
@@ -171,7 +213,7 @@ func (in *inbound) fromPeers(spaces []space) {
 				part, ok = part.without(n...)
 			}
 			if ok {
-				in.prover.prove(in.h, tunnelState(), part, it.want)
+				in.prover.prove(in.h, in.under.state(), part, it.want)
 			}
 			return !in.over()
 		})
@@ -238,24 +280,36 @@ func (in *inbound) items(yield func(*item) bool) {
 		}
 		f := in.rep(someMAC)
 		f.Type, f.IP, f.L4 = 0x88cc, packet.IP{}, packet.L4{}
-		if !yield(&item{atom: k, terms: []term{key}, negs: []cube{unicast, {isIPv4}}, want: ask(f, k)}) {
+		if !yield(&item{atom: k, terms: []term{key}, negs: []cube{unicast, {isIPv4}, {isARP}, {isIPv6}}, want: ask(f, k)}) {
 			return
 		}
-		negs := []cube{unicast}
-		nobody := someMAC
-		for _, m := range macs[vsid] {
-			if !yield(&item{atom: k, terms: []term{key, isIPv4, ethDst(m)}, negs: []cube{unicast}, want: ask(in.rep(m), k)}) {
+		for _, t := range []uint16{packet.TypeIPv4, packet.TypeARP, packet.TypeIPv6} {
+			if !in.protocol(k, t, macs[vsid], ask, yield) {
 				return
 			}
-			negs = append(negs, cube{ethDst(m)})
-		}
-		for slices.Contains(macs[vsid], nobody) {
-			nobody[4]--
-		}
-		if !yield(&item{atom: k, terms: []term{key, isIPv4}, negs: negs, want: ask(in.rep(nobody), k)}) {
-			return
 		}
 	}
+}
+
+// protocol cuts what is of one protocol for one subnet by the VM.
+func (in *inbound) protocol(k netip.Prefix, t uint16, macs []tenant.MAC, ask func(*packet.Frame, netip.Prefix) *want, yield func(*item) bool) bool {
+	to := func(m tenant.MAC) *want { return ask(&packet.Frame{Dst: m, Src: someMAC, Type: t, Cut: true}, k) }
+	terms, negs := []term{keyTerm(k), ethType(t)}, []cube{{isGroup}}
+	nobody := someMAC
+	for slices.Contains(macs, nobody) {
+		nobody[4]--
+	}
+	w := to(nobody)
+	if w.Reason == oracle.TunnelProtocol {
+		return yield(&item{atom: k, terms: terms, negs: negs, want: w})
+	}
+	for _, m := range macs {
+		if !yield(&item{atom: k, terms: append(slices.Clip(terms), ethDst(m)), negs: negs[:1:1], want: to(m)}) {
+			return false
+		}
+		negs = append(negs, cube{ethDst(m)})
+	}
+	return yield(&item{atom: k, terms: terms, negs: negs, want: w})
 }
 
 // ordered is for reports, which must not depend on who was faster.

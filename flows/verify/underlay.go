@@ -1,9 +1,12 @@
 package verify
 
 import (
+	"net/netip"
 	"slices"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 )
 
@@ -17,29 +20,70 @@ func (w *walker) underlay(o *sent, sp space) {
 	w.tuns++
 	oldOuter := w.outer
 	defer func() { w.tuns--; w.outer = oldOuter }()
-	ka, addrs := st.resolve(words.TunAddrs, sp.cube)
-	kk, key := st.resolve(words.TunID, sp.cube)
 	if w.tuns == 1 {
-		w.outer = outer{} // depends on the packet: no flow of ours does that
-		if ka == all64 && kk == all64 {
-			w.outer = outer{uint32(addrs >> 32), uint32(addrs), uint32(key)}
+		// Where it depends on the packet it is none: no flow of ours does that.
+		w.outer, _ = outerOf(st, sp.cube)
+	}
+	k, addrs := st.resolve(words.TunAddrs, sp.cube)
+	if k&low32 == low32 && addrs&low32 == 0 {
+		w.toOwner(words.Of(flow.TunIPv6Dst), st, sp)
+	} else {
+		w.toOwner(words.Of(flow.TunDst), st, sp)
+	}
+}
+
+// outerOf returns the outer header where all packets of c have the same.
+func outerOf(st *state, c cube) (o packet.Outer, ok bool) {
+	kk, key := st.resolve(words.TunID, c)
+	ka, addrs := st.resolve(words.TunAddrs, c)
+	if ka != all64 || kk != all64 {
+		return o, false
+	}
+	if addrs&low32 != 0 {
+		return packet.Outer{Src: addr4(uint32(addrs >> 32)), Dst: addr4(uint32(addrs)), Key: uint32(key)}, true
+	}
+	var v [4]uint64
+	for i := range v {
+		k, x := st.resolve(uint8(words.Tun6Src+i), c)
+		if k != all64 {
+			return o, false
 		}
+		v[i] = x
 	}
-	if ka&low32 == low32 {
-		w.arrive(w.net.owners[uint32(addrs)], st, sp)
-		return
+	return packet.Outer{Src: addr16(v[0], v[1]), Dst: addr16(v[2], v[3]), Key: uint32(key)}, true
+}
+
+// toOwner hands packets to the hosts that have their outer destination, which is
+// in a field of one family.
+func (w *walker) toOwner(at words.Place, st *state, sp space) {
+	field := flow.TunDst
+	if at.Wide {
+		field = flow.TunIPv6Dst
 	}
+next:
 	for _, dst := range w.net.ownerAddrs {
-		if (uint64(dst)^addrs)&ka&low32 != 0 {
+		if dst.Is6() != at.Wide {
 			continue
 		}
-		terms, ok := st.demand(nil, words.TunAddrs, low32&^ka, uint64(dst)&^ka)
-		if !ok {
-			continue
+		var terms []term
+		for _, t := range spread(field, flow.Addr(dst), flow.Ones(field.Info().Bits)) {
+			k, v := st.resolve(t.word, sp.cube)
+			if (v^t.val)&k&t.mask != 0 {
+				continue next
+			}
+			var ok bool
+			if terms, ok = st.demand(terms, t.word, t.mask&^k, t.val&^k); !ok {
+				continue next
+			}
+		}
+		if len(terms) == 0 {
+			w.arrive(w.net.owners[dst], st, sp)
+			return
 		}
 		if part, ok := sp.narrow(terms...); ok {
 			w.arrive(w.net.owners[dst], st, part)
 		}
+		var ok bool
 		if sp, ok = sp.without(terms...); !ok {
 			return
 		}
@@ -107,11 +151,12 @@ func (w *walker) enter(h *host, port uint32, st *state, sp space) {
 	w.cur = old
 }
 
-// memoKey is a frame of IPv4 without a tag that comes to a host.
+// memoKey is a frame without a tag that comes to a host.
 type memoKey struct {
-	host *host
-	outer
-	mac uint64
+	host  *host
+	outer packet.Outer
+	mac   uint64
+	kind  uint16
 }
 
 // memo is what becomes of all such frames: one flow ends them all, and no flow
@@ -130,17 +175,16 @@ func (w *walker) remembered(h *host, port uint32, st *state, sp space) bool {
 	if w.tuns != 1 || w.cut != nil || w.learning {
 		return false
 	}
-	ka, addrs := st.resolve(words.TunAddrs, sp.cube)
-	kk, key := st.resolve(words.TunID, sp.cube)
 	kd, dst := st.resolve(words.EthDst, sp.cube)
 	kt, typ := st.resolve(words.EthSrc, sp.cube)
-	if ka != all64 || kk != all64 || kd != all64 || dst&^low48 != 0 || kt>>48 != 0xffff || typ>>48 != 0x0800 {
+	o, ok := outerOf(st, sp.cube)
+	if !ok || kd != all64 || dst&^low48 != 0 || kt>>48 != 0xffff {
 		return false
 	}
 	if from := w.hops[0].host; from != w.memoHost {
 		w.memo, w.memoHost = make(map[memoKey]*memo), from
 	}
-	mk := memoKey{h, outer{uint32(addrs >> 32), uint32(addrs), uint32(key)}, dst}
+	mk := memoKey{h, o, dst, uint16(typ >> 48)}
 	m := w.memo[mk]
 	if m == nil {
 		m = w.learn(h, port, mk)
@@ -189,12 +233,20 @@ func (w *walker) learn(h *host, port uint32, mk memoKey) *memo {
 	}
 	var st state
 	st.words[words.InPort] = &expr{known: all64, val: uint64(port)}
-	st.words[words.TunID] = &expr{known: all64, val: uint64(mk.key)}
-	st.words[words.TunAddrs] = &expr{known: all64, val: uint64(mk.src)<<32 | uint64(mk.dst)}
-	for word := words.Tun6Src; word < words.Regs; word++ {
+	st.words[words.TunID] = &expr{known: all64, val: uint64(mk.outer.Key)}
+	for word := words.TunAddrs; word < words.Regs; word++ {
 		st.words[word] = zero
 	}
+	src, dst := flow.TunSrc, flow.TunDst
+	if mk.outer.Dst.Is6() {
+		src, dst = flow.TunIPv6Src, flow.TunIPv6Dst
+	}
+	for f, a := range map[flow.Field]netip.Addr{src: mk.outer.Src, dst: mk.outer.Dst} {
+		for _, t := range spread(f, flow.Addr(a), flow.Ones(f.Info().Bits)) {
+			st.set(t.word, t.mask, t.val)
+		}
+	}
 	st.words[words.EthDst] = &expr{known: low48, val: mk.mac, refs: []ref{{tagBits, words.EthDst, 0}}}
-	sub.table(0, &st, space{cube: cube{{words.EthDst, tagBits, 0}, {words.EthSrc, 0xffff << 48, 0x0800 << 48}}})
+	sub.table(0, &st, space{cube: cube{{words.EthDst, tagBits, 0}, {words.EthSrc, 0xffff << 48, uint64(mk.kind) << 48}}})
 	return m
 }

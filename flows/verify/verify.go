@@ -136,7 +136,35 @@ type engine struct {
 type seat struct {
 	host *host
 	port uint32
-	vm   tenant.LookupRecord
+	vm   tenant.LookupRecord // the first of the VM's records
+	v4   []netip.Addr        // its addresses
+	v6   []netip.Addr        // likewise, the link-local one last
+}
+
+// newSeat returns the seat of a VM with these records.
+func newSeat(h *host, port uint32, records []tenant.LookupRecord) seat {
+	s := seat{host: h, port: port, vm: records[0]}
+	for _, r := range records {
+		if a := r.CA.Addr(); !a.IsValid() || a.IsUnspecified() {
+			continue
+		} else if a.Is4() {
+			s.v4 = append(s.v4, a)
+		} else {
+			s.v6 = append(s.v6, a)
+		}
+	}
+	if len(s.v6) > 0 {
+		s.v6 = append(s.v6, tenant.LinkLocal(s.vm.MAC))
+	}
+	return s
+}
+
+// own returns the VM's addresses of the family of a.
+func (s *seat) own(a netip.Addr) []netip.Addr {
+	if a.Is4() {
+		return s.v4
+	}
+	return s.v6
 }
 
 type seatKey struct {
@@ -163,7 +191,7 @@ func newEngine(n Network, o Options) (*engine, error) {
 		seats: make(map[seatKey]seat), seen: make(map[string]int), unsure: make(map[string]Unproved),
 	}
 	e.byName = make(map[string]*host)
-	e.owners = make(map[uint32]*host)
+	e.owners = make(map[netip.Addr]*host)
 	states := make(map[string]oracle.HostState)
 	shared := make(map[tableKey][]*table)
 	for i := range n.Hosts {
@@ -190,10 +218,8 @@ func newEngine(n Network, o Options) (*engine, error) {
 			e.unprove(Unproved{Host: ph.Name, Why: "its flows are not known"})
 		}
 		for _, a := range ph.ProviderAddresses {
-			if a.PA.Addr().Is4() {
-				e.owners[number4(a.PA.Addr())] = h
-				e.ownerAddrs = append(e.ownerAddrs, number4(a.PA.Addr()))
-			}
+			e.owners[a.PA.Addr()] = h
+			e.ownerAddrs = append(e.ownerAddrs, a.PA.Addr())
 		}
 	}
 	slices.SortFunc(e.hosts, func(a, b *host) int { return cmp.Compare(a.name, b.name) })
@@ -238,7 +264,7 @@ func (e *engine) takeSeats() {
 			if old := port[a.IfaceID]; old == 0 || a.OFPort < old {
 				delete(e.seats, seatKey{h.name, old})
 				port[a.IfaceID] = a.OFPort
-				e.seats[seatKey{h.name, a.OFPort}] = seat{h, a.OFPort, r}
+				e.seats[seatKey{h.name, a.OFPort}] = newSeat(h, a.OFPort, slices.Collect(e.policy.RecordsByIfaceID(a.IfaceID)))
 			}
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
 )
 
@@ -40,9 +41,6 @@ type loss struct {
 	reason sim.LossReason
 }
 
-// outer is the header of a packet in the underlay, as numbers.
-type outer struct{ src, dst, key uint32 }
-
 // walker takes spaces of packets through the tables of the network, and calls
 // leaf for each class of packets that meet the same flows. What it has gathered
 // is that class's story. It serves one goroutine.
@@ -54,10 +52,10 @@ type walker struct {
 	next  int // of outs: to be taken further
 	cur   int // the hop that is walked
 	lost  []loss
-	odd   *trod // a flow on the way that cannot be judged
-	outer outer // of the first packet in the underlay
-	tuns  int   // packets in the underlay
-	stop  bool  // the rest does not matter any more
+	odd   *trod        // a flow on the way that cannot be judged
+	outer packet.Outer // of the first packet in the underlay
+	tuns  int          // packets in the underlay
+	stop  bool         // the rest does not matter any more
 
 	classes int
 	leaf    func(sp space)

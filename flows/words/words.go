@@ -27,7 +27,8 @@ const (
 	NDTarget = ARPTHA + 1
 	NDSLL    = NDTarget + 2
 	NDTLL    = NDSLL + 1
-	Count    = NDTLL + 1
+	NDExt    = NDTLL + 1 // reserved bits with the flags, option type from bit 32
+	Count    = NDExt + 1
 )
 
 // Place is where a field lies: from bit Shift of Word on; a wide field has its
@@ -88,5 +89,7 @@ var places = func() (t [flow.NumFields]Place) {
 	t[flow.NDTarget] = Place{Word: NDTarget, Wide: true}
 	t[flow.NDSLL] = Place{Word: NDSLL}
 	t[flow.NDTLL] = Place{Word: NDTLL}
+	t[flow.NDReserved] = Place{Word: NDExt}
+	t[flow.NDOptType] = Place{Word: NDExt, Shift: 32}
 	return t
 }()

@@ -147,10 +147,6 @@ func (b *builder) providers() {
 		k := strings.ToLower(h)
 		for _, o := range b.state.has["provideraddress"][k] {
 			a := netip.MustParseAddr(o.get("provideraddress"))
-			if a.Is6() {
-				b.note(Lost, o.at, "PA %s: IPv6 PAs are not supported yet", a)
-				continue
-			}
 			i := b.addHost(h, o.at)
 			if slices.ContainsFunc(b.spec.Hosts[i].ProviderAddresses, func(h tenant.ProviderAddress) bool { return h.PA == tenant.PAFrom(a) }) {
 				continue
@@ -175,9 +171,6 @@ func (b *builder) providerRoute(h *tenant.HostSpec, o *object) {
 	switch {
 	case hop.IsUnspecified():
 		b.note(Skipped, o.at, "provider route to %s: it is on-link, which the host's own address says", p)
-		return
-	case hop.Is6():
-		b.note(Lost, o.at, "provider route to %s by %s: IPv6 PAs are not supported yet", p, hop)
 		return
 	}
 	n, _ := strconv.ParseUint(o.get("metric"), 10, 32)
@@ -209,20 +202,8 @@ func (b *builder) onLink(routes []*object) {
 		if !hop.IsUnspecified() {
 			continue
 		}
-		if p.Addr().Is6() {
-			b.note(Lost, o.at, "prefix %s: IPv6 CAs are not supported yet", p)
-			continue
-		}
 		if !slices.Contains(s.Prefixes, tenant.CAPrefixFrom(p)) {
 			s.Prefixes = append(s.Prefixes, tenant.CAPrefixFrom(p))
-		}
-	}
-	// What has IPv6 alone has nothing left.
-	for k, s := range b.subnets {
-		if len(s.Prefixes) == 0 && !slices.ContainsFunc(routes, func(o *object) bool {
-			return o.get("virtualsubnetid") == k && !strings.Contains(o.get("destinationprefix"), ":")
-		}) {
-			delete(b.subnets, k)
 		}
 	}
 }
@@ -239,10 +220,6 @@ func (b *builder) routes(routes []*object) {
 			continue
 		}
 		p := netip.MustParsePrefix(o.get("destinationprefix"))
-		if p.Addr().Is6() || hop.Is6() {
-			b.note(Lost, o.at, "route to %s by %s: IPv6 CAs are not supported yet", p, hop)
-			continue
-		}
 		n, _ := strconv.ParseUint(o.get("metric"), 10, 32)
 		r := tenant.RouteSpec{Prefix: tenant.CAPrefixFrom(p), NextHop: tenant.CAFrom(hop), Metric: uint32(n)}
 		// A route of the subnet that the next hop is in is the whole domain's: it

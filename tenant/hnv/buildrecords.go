@@ -30,9 +30,6 @@ func (b *builder) records(all []*object) []*object {
 		case o.get("rule") == "TranslationMethodNone":
 			b.note(Lost, o.at, "%srule %s has no meaning here", what, o.get("rule"))
 			continue
-		case ca.Is6():
-			b.note(Lost, o.at, "%sIPv6 CAs are not supported yet", what)
-			continue
 		}
 		s := b.subnets[vsid]
 		if s == nil {
@@ -210,9 +207,6 @@ func (b *builder) placeRecord(o *object, a *attachment, r *tenant.RecordSpec) {
 	pa := netip.MustParseAddr(o.get("provideraddress"))
 	i, known := b.hosts[pa]
 	switch {
-	case pa.Is6():
-		b.note(Lost, o.at, "PA %s: IPv6 PAs are not supported yet: the VM is where it is attached", pa)
-		return
 	case !known && pa.IsLinkLocalUnicast():
 		b.note(Assumed, o.at, "PA %s is no host's: the VM is where it is attached", pa)
 		return

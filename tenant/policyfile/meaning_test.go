@@ -156,10 +156,10 @@ var meaningCases = []badCase{
 		},
 	},
 	{
-		name:  "PA is IPv6",
-		edits: []string{"[10.99.0.1]", `["fd00::1"]`},
+		name:  "PA is link-local",
+		edits: []string{"[10.99.0.1]", `["fe80::5"]`},
 		want: []string{
-			"p.yaml:5:26: hosts[0].provider_addresses[0]: PA fd00::1: IPv6 is not supported yet: want an IPv4 address",
+			"p.yaml:5:26: hosts[0].provider_addresses[0]: PA fe80::5 is link-local, which says nothing of where it is: want another address, such as a unique local one (fc00::/7)",
 		},
 	},
 	{
@@ -310,10 +310,10 @@ var meaningCases = []badCase{
 		},
 	},
 	{
-		name:  "prefix is IPv6",
-		edits: []string{"[10.0.2.0/24, 10.0.3.0/24]", `[10.0.2.0/24, "fd00::/64"]`},
+		name:  "prefix is link-local",
+		edits: []string{"[10.0.2.0/24, 10.0.3.0/24]", `[10.0.2.0/24, "fe80::/64"]`},
 		want: []string{
-			"p.yaml:24:33: routing_domains[0].subnets[1].prefixes[1]: prefix fd00::/64: IPv6 is not supported yet: want an IPv4 prefix",
+			"p.yaml:24:33: routing_domains[0].subnets[1].prefixes[1]: prefix fe80::/64 has link-local addresses (fe80::/10), which no VM can own: want a prefix of unicast addresses",
 		},
 	},
 	{
@@ -366,10 +366,10 @@ var meaningCases = []badCase{
 		},
 	},
 	{
-		name:  "gateway is IPv6",
+		name:  "gateway is of the other family",
 		edits: []string{"[10.0.1.1]", `["fd00::1"]`},
 		want: []string{
-			"p.yaml:18:20: routing_domains[0].subnets[0].gateways[0]: CA fd00::1: IPv6 is not supported yet: want an IPv4 address",
+			"p.yaml:18:20: routing_domains[0].subnets[0].gateways[0]: gateway fd00::1 is outside prefix 10.0.1.0/24: want an address in it, such as 10.0.1.1 (see p.yaml:17:20)",
 		},
 	},
 	{
@@ -457,10 +457,10 @@ var meaningCases = []badCase{
 		},
 	},
 	{
-		name:  "ca is IPv6",
+		name:  "ca is of the other family",
 		edits: []string{"ca: 10.0.2.11", `ca: "fd00::11"`},
 		want: []string{
-			"p.yaml:26:27: routing_domains[0].subnets[1].records[0].ca: CA fd00::11: IPv6 is not supported yet: want an IPv4 address",
+			"p.yaml:26:27: routing_domains[0].subnets[1].records[0].ca: CA fd00::11 is outside the subnet's prefixes 10.0.2.0/24, 10.0.3.0/24: want an address in it (see p.yaml:24:19)",
 		},
 	},
 	{
@@ -516,7 +516,7 @@ var meaningCases = []badCase{
 		name:  "pa is IPv6",
 		edits: []string{"pa: 10.99.0.2", `pa: "fd00::2"`},
 		want: []string{
-			"p.yaml:21:88: routing_domains[0].subnets[0].records[1].pa: PA fd00::2: IPv6 is not supported yet: want an IPv4 address",
+			"p.yaml:21:88: routing_domains[0].subnets[0].records[1].pa: PA fd00::2 belongs to no host: want an address from the provider_addresses of one",
 		},
 	},
 	{
@@ -534,10 +534,10 @@ var meaningCases = []badCase{
 		},
 	},
 	{
-		name:  "route prefix is IPv6",
+		name:  "route prefix is of the other family",
 		edits: []string{"prefix: 0.0.0.0/0", `prefix: "::/0"`},
 		want: []string{
-			"p.yaml:28:18: routing_domains[0].routes[0].prefix: prefix ::/0: IPv6 is not supported yet: want an IPv4 prefix",
+			"p.yaml:28:36: routing_domains[0].routes[0].next_hop: next hop 10.0.1.12 is not of the family of prefix ::/0: want an address of the same family",
 		},
 	},
 	{
@@ -576,10 +576,10 @@ var meaningCases = []badCase{
 		},
 	},
 	{
-		name:  "route next hop is IPv6",
+		name:  "route next hop is of the other family",
 		edits: []string{"next_hop: 10.0.1.12", `next_hop: "fd00::12"`},
 		want: []string{
-			"p.yaml:28:39: routing_domains[0].routes[0].next_hop: CA fd00::12: IPv6 is not supported yet: want an IPv4 address",
+			"p.yaml:28:39: routing_domains[0].routes[0].next_hop: next hop fd00::12 is not of the family of prefix 0.0.0.0/0: want an address of the same family",
 		},
 	},
 	{
@@ -610,7 +610,7 @@ var meaningCases = []badCase{
 			"p.yaml:1:10: version: 3 is not a version of the policy file that this program knows: want 1",
 			`p.yaml:8:11: hosts[1].name: host "h1" is given twice: want a name of its own for each host (see p.yaml:4:11)`,
 			"p.yaml:22:15: routing_domains[0].subnets[1].vsid: VSID 1 is reserved (RFC 7637 section 3.4): want 4096 to 16777214",
-			"p.yaml:28:18: routing_domains[0].routes[0].prefix: prefix ::/0: IPv6 is not supported yet: want an IPv4 prefix",
+			"p.yaml:28:36: routing_domains[0].routes[0].next_hop: next hop 10.0.1.12 is not of the family of prefix ::/0: want an address of the same family",
 		},
 	},
 }

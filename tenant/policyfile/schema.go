@@ -140,11 +140,11 @@ func (b *schemaBuilder) value(t reflect.Type, n note) *schema {
 	case reflect.TypeFor[tenant.RDID]():
 		return &schema{Type: "string", Pattern: rdidPattern, Not: &schema{Pattern: "^[{]?[0-]+[}]?$"}, Examples: []any{"{11111111-2222-3333-4444-000000005001}"}}
 	case reflect.TypeFor[tenant.CA]():
-		return &schema{Type: "string", Pattern: "^" + ipv4 + "$", Not: &schema{Pattern: notUnicast}, Examples: []any{"10.0.1.11"}}
+		return &schema{Type: "string", Pattern: anyAddress, Not: &schema{Pattern: notUnicast}, Examples: []any{"10.0.1.11"}}
 	case reflect.TypeFor[tenant.PA]():
-		return &schema{Type: "string", Pattern: "^" + ipv4 + "$", Not: &schema{Pattern: notUnicast}, Examples: []any{"10.99.0.1"}}
+		return &schema{Type: "string", Pattern: anyAddress, Not: &schema{Pattern: notUnicast}, Examples: []any{"10.99.0.1"}}
 	case reflect.TypeFor[tenant.CAPrefix](), reflect.TypeFor[tenant.PAPrefix]():
-		return &schema{Type: "string", Pattern: "^" + ipv4 + "/" + n.length + "$", Examples: []any{"10.0.1.0/24"}}
+		return &schema{Type: "string", Pattern: "^(" + ipv4 + "/" + n.length + "|" + ipv6 + "/" + length6 + ")$", Examples: []any{"10.0.1.0/24"}}
 	}
 	switch t.Kind() {
 	case reflect.String:

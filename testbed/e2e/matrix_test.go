@@ -9,9 +9,10 @@ import (
 )
 
 // Everybody reaches whom the policy lets them reach, with the right TTL, and
-// nobody else, in both port modes, on both examples.
+// nobody else, in both port modes, on all examples: the last has customer and provider
+// addresses of both families, in all four mixes.
 func TestMatrix(t *testing.T) {
-	for _, example := range []string{"two-tenants", "hnv-blue-red"} {
+	for _, example := range []string{"two-tenants", "hnv-blue-red", "dual-stack"} {
 		for _, mode := range []string{"flow", "per-vsid"} {
 			t.Run(example+"/"+mode, func(t *testing.T) {
 				b := up(t, example, "port-mode: "+mode)

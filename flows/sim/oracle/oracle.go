@@ -5,12 +5,14 @@
 //
 // The meaning, in short. A VM is its lookup record and sends in its own name
 // only. Its subnet is an IP network without broadcast, in which the network
-// answers ARP for everybody. A packet goes to the VM that has the destination's
+// answers ARP and neighbour solicitations for everybody; a question that is put to
+// one VM alone, by its own MAC, the VM answers. A packet goes to the VM that has the destination's
 // CA in the sender's routing domain, or to the next hop of the longest matching
 // customer route; the MAC that the sender wrote does not matter. From one subnet
 // to another it passes the one distributed router, which every gateway address
 // names: it counts down the TTL, writes its own MAC as the source, and answers
-// echo requests. Hosts trust one another: what comes from another host's
+// echo requests. A link-local address means a VM, or the router, of the sender's
+// own subnet. Hosts trust one another: what comes from another host's
 // provider address goes to the VM that has the inner MAC in the virtual subnet.
 package oracle
 
@@ -52,8 +54,10 @@ type HostState struct {
 type Oracle struct {
 	policy *tenant.Policy
 	hosts  map[string]HostState
-	byPort map[hostPort]*tenant.LookupRecord
+	byPort map[hostPort]*vm
+	vms    map[string]*vm // by iface-id
 	byCA   map[domainCA]*tenant.LookupRecord
+	byLink map[subnetCA]*tenant.LookupRecord
 	byMAC  map[subnetMAC]*tenant.LookupRecord
 	place  map[string]string // host of each iface-id
 	port   map[string]uint32 // port of each iface-id, on its host
@@ -74,6 +78,10 @@ type (
 		domain tenant.RDID
 		ca     netip.Addr
 	}
+	subnetCA struct {
+		vsid tenant.VSID
+		ca   netip.Addr
+	}
 	subnetMAC struct {
 		vsid tenant.VSID
 		mac  tenant.MAC
@@ -85,13 +93,26 @@ type (
 	seat struct{ host, iface string }
 )
 
+// vm is a virtual network adapter with all its records, which have one MAC and
+// one subnet.
+type vm struct {
+	*tenant.LookupRecord // the first
+	own                  []netip.Addr
+	v4, v6               bool // it has an address of the family
+}
+
+// has reports whether a is an address of the VM.
+func (v *vm) has(a netip.Addr) bool { return slices.Contains(v.own, a) }
+
 // New returns the oracle of a policy. A VM whose record names no host is on the
 // first host, by name, that has its attachment. Of several ports of one VM on a
 // host the one with the lowest number counts.
 func New(p *tenant.Policy, hosts map[string]HostState) *Oracle {
 	o := &Oracle{
 		policy: p, hosts: hosts,
-		byPort: make(map[hostPort]*tenant.LookupRecord),
+		byPort: make(map[hostPort]*vm),
+		vms:    make(map[string]*vm),
+		byLink: make(map[subnetCA]*tenant.LookupRecord),
 		byCA:   make(map[domainCA]*tenant.LookupRecord),
 		byMAC:  make(map[subnetMAC]*tenant.LookupRecord),
 		place:  make(map[string]string),
@@ -127,13 +148,31 @@ func New(p *tenant.Policy, hosts map[string]HostState) *Oracle {
 	for r := range p.Records() {
 		o.byCA[domainCA{r.RDID, r.CA.Addr()}] = &r
 		o.byMAC[subnetMAC{r.VSID, r.MAC}] = &r
-		o.settle(&r)
+		v := o.vms[r.IfaceID]
+		if v == nil {
+			v = &vm{LookupRecord: &r}
+			o.vms[r.IfaceID] = v
+		}
+		if a := r.CA.Addr(); !a.IsValid() || a.IsUnspecified() {
+			continue
+		}
+		v.own = append(v.own, r.CA.Addr())
+		if r.CA.Addr().Is4() {
+			v.v4 = true
+		} else {
+			if !v.v6 {
+				v.own = append(v.own, tenant.LinkLocal(r.MAC))
+			}
+			v.v6 = true
+			o.byLink[subnetCA{r.VSID, tenant.LinkLocal(r.MAC)}] = &r
+		}
+		o.settle(v)
 	}
 	return o
 }
 
 // settle finds the host and the port of a VM.
-func (o *Oracle) settle(r *tenant.LookupRecord) {
+func (o *Oracle) settle(r *vm) {
 	host := cmp.Or(r.Host, o.seen[r.IfaceID])
 	if host == "" {
 		return
@@ -156,7 +195,7 @@ func (o *Oracle) Place(iface string) (host string, port uint32) {
 // VM returns the record of the VM that belongs on a port of a host.
 func (o *Oracle) VM(host string, port uint32) (tenant.LookupRecord, bool) {
 	if r := o.byPort[hostPort{host, port}]; r != nil {
-		return *r, true
+		return *r.LookupRecord, true
 	}
 	return tenant.LookupRecord{}, false
 }
@@ -177,11 +216,13 @@ func (o *Oracle) Sent(host string, port uint32, f packet.Frame) Verdict {
 		return drop(host, SourceMAC)
 	}
 	from := sender{o, vm, host, port}
-	switch f.Type {
-	case packet.TypeARP:
+	switch {
+	case f.Type == packet.TypeARP && vm.v4:
 		return from.arp(f)
-	case packet.TypeIPv4:
-		return from.ipv4(f)
+	case f.Type == packet.TypeIPv4 && vm.v4:
+		return from.ip(f)
+	case f.Type == packet.TypeIPv6 && vm.v6:
+		return from.ipv6(f)
 	}
 	return drop(host, Protocol)
 }
@@ -189,7 +230,7 @@ func (o *Oracle) Sent(host string, port uint32, f packet.Frame) Verdict {
 // sender is a VM at its port.
 type sender struct {
 	*Oracle
-	vm   *tenant.LookupRecord
+	vm   *vm
 	host string
 	port uint32
 }
@@ -200,64 +241,171 @@ func (s sender) answer(f packet.Frame) Verdict {
 	return Verdict{Kind: Answered, Host: s.host, Port: s.port, Frame: f}
 }
 
+// toOne reports whether a frame is addressed to one machine.
+func toOne(f *packet.Frame) bool { return f.Dst[0]&1 == 0 }
+
+// asked finds whom the VM asks for by an address of its own subnet: the router,
+// or the record of a VM that somebody knows to be somewhere.
+func (s sender) asked(a netip.Addr, outside Reason) (to *tenant.LookupRecord, router bool, why Reason) {
+	subnet, _ := s.policy.Subnet(s.vm.VSID)
+	if !linkNet.Contains(a) && !slices.ContainsFunc(subnet.Prefixes, func(p tenant.CAPrefix) bool { return p.Prefix().Contains(a) }) {
+		return nil, false, outside
+	}
+	return s.who(a)
+}
+
+// who finds who has an address.
+func (s sender) who(a netip.Addr) (to *tenant.LookupRecord, router bool, why Reason) {
+	if linkNet.Contains(a) {
+		if a == tenant.GatewayLinkLocal() {
+			return nil, true, 0
+		}
+		to = s.byLink[subnetCA{s.vm.VSID, a}]
+	} else {
+		if s.router[domainCA{s.vm.RDID, a}] {
+			return nil, true, 0
+		}
+		to = s.byCA[domainCA{s.vm.RDID, a}]
+	}
+	switch {
+	case to == nil:
+		return nil, false, UnknownCA
+	case s.place[to.IfaceID] == "":
+		return nil, false, Unattached
+	}
+	return to, false, 0
+}
+
 // arp answers a request for any address of the VM's own subnet that somebody
-// has. A probe (RFC 5227 section 2.1.1) has no sender address.
+// has, unless it is put to one VM alone. A probe (RFC 5227 section 2.1.1) has no
+// sender address. A VM's own answer goes to whom it is for.
 func (s sender) arp(f packet.Frame) Verdict {
 	m := f.ARP
-	own := s.vm.CA.Addr()
-	if !f.HasARP() || m.Op != packet.ARPRequest || m.SHA != s.vm.MAC || m.SPA != own && m.SPA != netip.IPv4Unspecified() {
-		return s.drop(ARPSender)
-	}
-	if m.TPA == own {
+	if f.HasARP() && s.vm.has(m.TPA) {
 		return s.drop(ARPOwn)
 	}
-	subnet, _ := s.policy.Subnet(s.vm.VSID)
-	if !slices.ContainsFunc(subnet.Prefixes, func(p tenant.CAPrefix) bool { return p.Prefix().Contains(m.TPA) }) {
-		return s.drop(ARPTarget)
+	probe := m.SPA == netip.IPv4Unspecified()
+	request, reply := m.Op == packet.ARPRequest, m.Op == packet.ARPReply && !probe && toOne(&f)
+	if !f.HasARP() || !request && !reply || m.SHA != s.vm.MAC || !s.vm.has(m.SPA) && !probe {
+		return s.drop(ARPSender)
 	}
-	var mac tenant.MAC
-	if at := (domainCA{s.vm.RDID, m.TPA}); s.router[at] {
-		mac = s.policy.GatewayMAC()
-	} else {
-		target := s.byCA[at]
-		if target == nil {
-			return s.drop(UnknownCA)
-		}
-		if s.place[target.IfaceID] == "" {
-			return s.drop(Unattached)
-		}
-		mac = target.MAC
+	to, router, why := s.asked(m.TPA, ARPTarget)
+	switch {
+	case why != 0:
+		return s.drop(why)
+	case router && reply:
+		return s.drop(ToRouter)
+	case !router && (reply || toOne(&f) && !probe):
+		f.Dst = to.MAC
+		return s.deliver(to, f)
+	}
+	mac := s.policy.GatewayMAC()
+	if !router {
+		mac = to.MAC
 	}
 	f.Dst, f.Src = f.Src, mac
 	f.ARP = packet.ARP{Op: packet.ARPReply, SHA: mac, SPA: m.TPA, THA: m.SHA, TPA: m.SPA}
 	return s.answer(f)
 }
 
-func (s sender) ipv4(f packet.Frame) Verdict {
-	if !f.HasIPv4() || f.IP.Src != s.vm.CA.Addr() {
+var (
+	linkNet = netip.MustParsePrefix("fe80::/64")
+	linkAll = netip.MustParsePrefix("fe80::/10")
+)
+
+// ipv6 sorts neighbour discovery (RFC 4861) from what is forwarded.
+func (s sender) ipv6(f packet.Frame) Verdict {
+	if f.HasICMPv6() {
+		switch f.L4.Type {
+		case packet.RouterAdvertisement:
+			return s.drop(RouterAdvertisement)
+		case packet.Redirect:
+			return s.drop(Redirect)
+		case packet.NeighborSolicitation:
+			return s.solicitation(f)
+		case packet.NeighborAdvertisement:
+			m := f.ND
+			switch {
+			case f.IP.Dst.IsMulticast():
+				return s.drop(NDUnsolicited)
+			case !f.HasND() || f.IP.TTL != 255 || f.IP.Src != m.Target || !s.vm.has(m.Target) || m.TLL != s.vm.MAC && m.TLL != tenant.MAC{}:
+				return s.drop(NDSender)
+			}
+		}
+	}
+	return s.ip(f)
+}
+
+// solicitation does for IPv6 what arp does. It wants the VM's MAC with any
+// link-local source, which may be one that the policy cannot know (RFC 7217);
+// duplicate address detection (RFC 4862 section 5.4.2) has no source and no MAC.
+func (s sender) solicitation(f packet.Frame) Verdict {
+	m := f.ND
+	if f.HasND() && s.vm.has(m.Target) {
+		return s.drop(NDOwn)
+	}
+	detection := f.IP.Src == netip.IPv6Unspecified()
+	inOwnName := m.SLL == s.vm.MAC && (s.vm.has(f.IP.Src) || linkNet.Contains(f.IP.Src))
+	if !f.HasND() || f.IP.TTL != 255 || !inOwnName && !(detection && m.SLL == tenant.MAC{}) {
+		return s.drop(NDSender)
+	}
+	to, router, why := s.asked(m.Target, NDTarget)
+	if why != 0 {
+		return s.drop(why)
+	}
+	mac, flags := s.policy.GatewayMAC(), packet.NDRouter|packet.NDOverride
+	if !router {
+		mac, flags = to.MAC, packet.NDOverride
+	}
+	f.L4.Type = packet.NeighborAdvertisement
+	switch {
+	case detection:
+		f.Dst, f.Src = tenant.MAC{0x33, 0x33, 0, 0, 0, 1}, mac
+		f.IP.Src, f.IP.Dst = m.Target, netip.IPv6LinkLocalAllNodes()
+		f.ND.Flags = flags
+	case !router && toOne(&f):
+		f.L4.Type, f.Dst = packet.NeighborSolicitation, to.MAC
+		return s.deliver(to, f)
+	default:
+		f.Dst, f.Src = f.Src, mac
+		f.IP.Src, f.IP.Dst = m.Target, f.IP.Src
+		f.ND = packet.ND{Target: m.Target, TLL: mac, Flags: flags | packet.NDSolicited}
+	}
+	return s.answer(f)
+}
+
+// ip forwards a packet of either family.
+func (s sender) ip(f packet.Frame) Verdict {
+	if f.Cut || !s.vm.has(f.IP.Src) {
 		return s.drop(SourceCA)
 	}
 	dst := f.IP.Dst
 	if dst.IsMulticast() || dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return s.drop(Group)
 	}
-	hop, routed, ok := s.route(dst)
-	if !ok {
-		return s.drop(NoRoute)
+	hop, routed := dst, false
+	if linkAll.Contains(dst) {
+		if !linkNet.Contains(dst) {
+			return s.drop(LinkLocal)
+		}
+	} else {
+		var ok bool
+		if hop, routed, ok = s.route(dst); !ok {
+			return s.drop(NoRoute)
+		}
 	}
-	at := domainCA{s.vm.RDID, hop}
-	if s.router[at] {
+	to, router, why := s.who(hop)
+	switch {
+	case why != 0:
+		return s.drop(why)
+	case router:
 		return s.toRouter(f)
-	}
-	to := s.byCA[at]
-	if to == nil {
-		return s.drop(UnknownCA)
-	}
-	if s.place[to.IfaceID] == "" {
-		return s.drop(Unattached)
 	}
 	f.Dst = to.MAC
 	if routed {
+		if linkAll.Contains(f.IP.Src) {
+			return s.drop(LinkLocal)
+		}
 		if f.IP.TTL <= 1 {
 			return s.drop(TTL)
 		}
@@ -296,13 +444,17 @@ func (s sender) route(dst netip.Addr) (hop netip.Addr, routed, ok bool) {
 // toRouter answers echo requests. A packet for the router itself goes through
 // no router, whatever its subnet, so its TTL does not count.
 func (s sender) toRouter(f packet.Frame) Verdict {
-	if !f.HasICMP() || f.L4.Type != packet.EchoRequest || f.L4.Code != 0 {
+	switch {
+	case f.HasICMP() && f.L4.Type == packet.EchoRequest && f.L4.Code == 0:
+		f.L4.Type = packet.EchoReply
+	case f.HasICMPv6() && f.L4.Type == packet.EchoRequest6 && f.L4.Code == 0:
+		f.L4.Type = packet.EchoReply6
+	default:
 		return s.drop(ToRouter)
 	}
 	f.Dst, f.Src = f.Src, s.policy.GatewayMAC()
 	f.IP.Src, f.IP.Dst = f.IP.Dst, f.IP.Src
 	f.IP.TTL = 64 // RFC 1700
-	f.L4.Type = packet.EchoReply
 	return s.answer(f)
 }
 
@@ -333,8 +485,8 @@ func (s sender) deliver(to *tenant.LookupRecord, f packet.Frame) Verdict {
 
 func (o *Oracle) portOf(r *tenant.LookupRecord) uint32 { return o.port[r.IfaceID] }
 
-// outer returns the header between two hosts: the preferred addresses of the
-// first family that both have.
+// outer returns the header between two hosts: the sender's first address of a
+// family that the receiver has too, and the receiver's first of that family.
 func (o *Oracle) outer(from, to string, v tenant.VSID) (packet.Outer, bool) {
 	a, _ := o.policy.Host(from)
 	b, _ := o.policy.Host(to)
@@ -398,7 +550,12 @@ func (o *Oracle) Received(host string, outer packet.Outer, f packet.Frame) Verdi
 	if !ok || !o.here[hostDomain{host, subnet.RDID}] {
 		return drop(host, UnknownVSID)
 	}
-	if f.Type != packet.TypeIPv4 {
+	four, six := false, false
+	for _, p := range subnet.Prefixes {
+		is4 := p.Prefix().Addr().Is4()
+		four, six = four || is4, six || !is4
+	}
+	if !(four && (f.Type == packet.TypeIPv4 || f.Type == packet.TypeARP) || six && f.Type == packet.TypeIPv6) {
 		return drop(host, TunnelProtocol)
 	}
 	to := o.byMAC[subnetMAC{subnet.VSID, f.Dst}]

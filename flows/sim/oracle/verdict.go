@@ -24,7 +24,7 @@ func (k Kind) String() string {
 // Reason says why a packet should be dropped.
 type Reason uint8
 
-// The reasons, in the order in which they are looked for.
+// The reasons.
 const (
 	// Tagged: a VM's frame has a tag, and a virtual subnet carries no 802.1Q tags (RFC 7637 section 3.3).
 	Tagged Reason = iota + 1
@@ -34,9 +34,10 @@ const (
 	SourceMAC
 	// SourceCA: the source is not the CA in the VM's record.
 	SourceCA
-	// Protocol: neither IPv4 nor ARP.
+	// Protocol: none that the VM has an address for: IPv4 and ARP, or IPv6.
 	Protocol
-	// ARPSender: an ARP message that is no request in the VM's own name.
+	// ARPSender: an ARP message that is not in the VM's own name, or neither a
+	// request nor an answer to one machine.
 	ARPSender
 	// ARPOwn: the VM asks for, or announces, its own CA.
 	ARPOwn
@@ -50,7 +51,7 @@ const (
 	UnknownCA
 	// Unattached: nobody knows on which host the next hop's VM is.
 	Unattached
-	// ToRouter: for the distributed router, which answers ARP and echo only.
+	// ToRouter: for the distributed router, which answers ARP, ND and echo only.
 	ToRouter
 	// TTL: the packet may cross no further router.
 	TTL
@@ -69,10 +70,26 @@ const (
 	TunnelGroup
 	// UnknownVSID: the host has no VM of the virtual subnet's routing domain.
 	UnknownVSID
-	// TunnelProtocol: the inner frame is not IPv4.
+	// TunnelProtocol: the subnet has no prefix of the inner frame's protocol.
 	TunnelProtocol
 	// NotHere: the VM is not attached to the host that should have it.
 	NotHere
+	// RouterAdvertisement: only routers send it.
+	RouterAdvertisement
+	// Redirect: likewise.
+	Redirect
+	// NDSender: a neighbour solicitation or advertisement that is not in the VM's
+	// own name, or not valid (RFC 4861 section 7.1).
+	NDSender
+	// NDOwn: the VM asks for its own address.
+	NDOwn
+	// NDUnsolicited: an advertisement to a group.
+	NDUnsolicited
+	// NDTarget: the address asked for is outside the VM's subnet.
+	NDTarget
+	// LinkLocal: a link-local address would have to leave its subnet, or is none
+	// of fe80::/64.
+	LinkLocal
 	numReasons
 )
 
@@ -82,6 +99,8 @@ var reasonNames = [numReasons]string{
 	NoRoute: "no route", UnknownCA: "unknown CA", Unattached: "unattached", ToRouter: "to the router", TTL: "TTL",
 	ToItself: "to itself", NoPath: "no path", NoTunnel: "no tunnel port", TunnelTagged: "tagged from the tunnel", UnknownPA: "unknown PA",
 	TunnelGroup: "group address from the tunnel", UnknownVSID: "unknown VSID", TunnelProtocol: "protocol from the tunnel", NotHere: "not here",
+	RouterAdvertisement: "router advertisement", Redirect: "redirect", NDSender: "ND sender", NDOwn: "ND for its own address",
+	NDUnsolicited: "unsolicited advertisement", NDTarget: "ND outside the subnet", LinkLocal: "link-local",
 }
 
 // Reasons returns all reasons.

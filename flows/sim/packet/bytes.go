@@ -102,6 +102,7 @@ func (f *Frame) l4() []byte {
 func (f *Frame) icmpv6() []byte {
 	h := []byte{f.L4.Type, f.L4.Code, 0, 0, 0, 0, 0, 0}
 	if f.HasND() {
+		binary.BigEndian.PutUint32(h[4:], f.ND.Flags)
 		target := f.ND.Target.As16()
 		h = append(h, target[:]...)
 		if f.ND.SLL != [6]byte{} {

@@ -32,8 +32,11 @@ const (
 	EchoRequest6 uint8 = 128
 	EchoReply6   uint8 = 129
 
+	RouterSolicitation    uint8 = 133
+	RouterAdvertisement   uint8 = 134
 	NeighborSolicitation  uint8 = 135
 	NeighborAdvertisement uint8 = 136
+	Redirect              uint8 = 137
 )
 
 // Frame is an Ethernet frame by its headers. Two frames are the same where they
@@ -94,7 +97,17 @@ type L4 struct {
 type ND struct {
 	Target   netip.Addr
 	SLL, TLL tenant.MAC
+	// Flags are the 32 bits before the target, of which the upper three are the
+	// flags of an advertisement and the others are reserved.
+	Flags uint32
 }
+
+// Flags of a neighbour advertisement (RFC 4861 section 4.4).
+const (
+	NDRouter    uint32 = 1 << 31
+	NDSolicited uint32 = 1 << 30
+	NDOverride  uint32 = 1 << 29
+)
 
 // Outer is what NVGRE puts around a frame (RFC 7637 section 3.2).
 type Outer struct {

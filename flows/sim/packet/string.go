@@ -45,7 +45,7 @@ func (f *Frame) transport(b *strings.Builder) {
 	case f.HasICMP(), f.HasICMPv6():
 		fmt.Fprintf(b, " ICMP type %d code %d", f.L4.Type, f.L4.Code)
 		if f.HasND() {
-			fmt.Fprintf(b, " target %s sll %s tll %s", f.ND.Target, f.ND.SLL, f.ND.TLL)
+			fmt.Fprintf(b, " target %s sll %s tll %s flags %#x", f.ND.Target, f.ND.SLL, f.ND.TLL, f.ND.Flags)
 		}
 	default:
 		fmt.Fprintf(b, " protocol %d", f.IP.Proto)

@@ -49,6 +49,7 @@ $subnets = [ordered]@{ 7000 = "10.0.1.0/24"; 7001 = "10.0.2.0/24" }
 foreach ($v in $subnets.Keys) {
     New-NetVirtualizationCustomerRoute -RoutingDomainID $rdid -VirtualSubnetID $v -DestinationPrefix $subnets[$v] -NextHop 0.0.0.0 -CimSession $sessions
 }
+New-NetVirtualizationCustomerRoute -RoutingDomainID $rdid -VirtualSubnetID 7000 -DestinationPrefix 2001:db8:ba::/64 -NextHop :: -CimSession $sessions
 New-NetVirtualizationCustomerRoute -RoutingDomainID $rdid -VirtualSubnetID 7001 -DestinationPrefix 0.0.0.0/0 -NextHop 10.0.2.2 -Metric 10 -CimSession $sessions
 
 # app03 has moved

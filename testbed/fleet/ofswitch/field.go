@@ -22,6 +22,7 @@ const (
 	classNXM1 = 0x0001
 	classOF   = 0x8000
 	classPReg = 0x8001
+	classEric = 0x1000
 )
 
 const (
@@ -56,6 +57,8 @@ const (
 	fNDTarget
 	fNDSLL
 	fNDTLL
+	fNDReserved
+	fNDOptType
 	fARPOp
 	fARPSPA
 	fARPTPA
@@ -101,6 +104,8 @@ var fields = func() (t [numFields]field) {
 	t[fNDTarget] = field{class: classOF, number: 31, octets: 16, bits: 128, maskable: true, ethType: etherIPv6, proto: 58, nd: 1}
 	t[fNDSLL] = field{class: classOF, number: 32, octets: 6, bits: 48, maskable: true, ethType: etherIPv6, proto: 58, nd: 135}
 	t[fNDTLL] = field{class: classOF, number: 33, octets: 6, bits: 48, maskable: true, ethType: etherIPv6, proto: 58, nd: 136}
+	t[fNDReserved] = field{class: classEric, number: 1, octets: 4, bits: 32, ethType: etherIPv6, proto: 58, nd: 1}
+	t[fNDOptType] = field{class: classEric, number: 2, octets: 1, bits: 8, ethType: etherIPv6, proto: 58, nd: 1}
 	t[fARPOp] = field{class: classOF, number: 21, octets: 2, bits: 16, ethType: etherARP}
 	t[fARPSPA] = field{class: classOF, number: 22, octets: 4, bits: 32, maskable: true, ethType: etherARP}
 	t[fARPTPA] = field{class: classOF, number: 23, octets: 4, bits: 32, maskable: true, ethType: etherARP}
@@ -137,9 +142,9 @@ func (p place) octets() int {
 	return 4 * int(p.parts)
 }
 
-// places is indexed by the class (0, 1, 0x8000 and 0x8001 as 0 to 3) and the
+// places is indexed by the class (0, 1, 0x8000, 0x8001 and 0x1000 as 0 to 4) and the
 // number.
-var places = func() (t [4][128]place) {
+var places = func() (t [5][128]place) {
 	for i, f := range fields {
 		c, _ := classIndex(f.class)
 		t[c][f.number] = place{uint8(i), 1}
@@ -188,6 +193,8 @@ func classIndex(class uint16) (int, bool) {
 		return 2, true
 	case classPReg:
 		return 3, true
+	case classEric:
+		return 4, true
 	}
 	return 0, false
 }
