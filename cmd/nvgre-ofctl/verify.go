@@ -46,6 +46,8 @@ func verifyCmd() *cobra.Command {
 or a tunnel, is delivered once to the right VM with the right headers if the
 policy intends it, and else dropped for the right reason. Nothing is sampled:
 packets are judged by classes, which the flows and the policy do not tell apart.
+Packets that a flow, whoever made it, leaves to normal switching, floods or hands
+to the host's own stack are counterexamples: no policy means that.
 
 Without flags the flows are read back from the switches of the settings, and the
 ports from their OVSDB. Nothing is changed, and no controller need run.

@@ -101,8 +101,13 @@ func TestVerifyLive(t *testing.T) {
 	ofctlOf("h1", "-OOpenFlow13", "--strict", "del-flows", "br-int", "table=20,priority=60000,ip")
 	await("all is proved again", proved)
 
-	// What is no flow of ours' vocabulary is not ignored.
+	// What the bridge does by itself no policy means.
 	ofctlOf("h2", "add-flow", "br-int", "table=0,priority=300,in_port=77,actions=normal")
+	if out, code := verify(); code != codeFailed || !strings.Contains(out, "on host h2 switched as by a learning bridge (NORMAL)") || !strings.Contains(out, "of foreign") || strings.Contains(out, "unproved") {
+		t.Errorf("normal switching: code %d\n%s", code, out)
+	}
+	// What is no flow of ours' vocabulary is not ignored.
+	ofctlOf("h2", "add-flow", "br-int", "table=0,priority=300,in_port=77,actions=learn(table=9)")
 	if out, code := verify(); code != codeFailed || !strings.Contains(out, "unproved: host h2: ") {
 		t.Errorf("odd flow: code %d\n%s", code, out)
 	}

@@ -44,6 +44,10 @@ func (e *engine) refute(w *walker, h *host, sp space, x *want, why string) (stop
 		return false // no packet is in the class
 	}
 	if w.odd != nil {
+		if c := e.confirm.leaked(h, found, slices.Clone(w.way), w.odd); c != nil {
+			e.record(c)
+			return true
+		}
 		f := *w.odd.rule.flow
 		e.unprove(Unproved{Host: w.odd.host.name, Flow: &f, Why: w.odd.rule.odd})
 		return false
@@ -54,6 +58,11 @@ func (e *engine) refute(w *walker, h *host, sp space, x *want, why string) (stop
 		e.unprove(Unproved{Host: h.name, Why: err.Error()})
 		return true
 	}
+	e.record(c)
+	return true
+}
+
+func (e *engine) record(c *Counterexample) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.failed++
@@ -62,7 +71,6 @@ func (e *engine) refute(w *walker, h *host, sp space, x *want, why string) (stop
 	if e.seen[key] == 1 && len(e.found) < e.max {
 		e.found = append(e.found, *c)
 	}
-	return true
 }
 
 // faultKey is the same for counterexamples of one fault.
@@ -91,7 +99,6 @@ func (c *confirmer) check(h *host, found cube, way []trod, why string) (*Counter
 	var v oracle.Verdict
 	var j sim.Journey
 	var diff string
-	var tunnel bool
 	// Of flows of one priority a switch may take any: the second time those on the
 	// way of the class come first.
 search:
@@ -102,14 +109,7 @@ search:
 		}
 		for fill := range uint64(fills) {
 			in = inputOf(found, fill)
-			if tunnel = h.ports[in.Port].Tunnel; tunnel {
-				v = e.oracle.Received(h.name, in.Outer, in.Frame)
-				err = net.Receive(h.name, in.Outer, &in.Frame, &j)
-			} else {
-				v = e.oracle.Sent(h.name, in.Port, in.Frame)
-				err = net.Send(h.name, in.Port, &in.Frame, &j)
-			}
-			if err != nil {
+			if v, err = c.send(net, h, &in, &j); err != nil {
 				return nil, err
 			}
 			if diff = differJourney(&v, &in.Frame, &j); diff != "" {
@@ -120,14 +120,8 @@ search:
 	if diff == "" {
 		return nil, fmt.Errorf("internal error, please report it: the model does not confirm that %s: %s", in.Frame, why)
 	}
-	x := &Counterexample{Host: h.name, Port: in.Port, Frame: in.Frame, Want: v, Expected: e.words(&v), Got: e.journey(&j), Why: diff}
-	if tunnel {
-		x.Outer = in.Outer
-	} else if s, ok := e.seats[seatKey{h.name, in.Port}]; ok {
-		d, _ := e.policy.RoutingDomain(s.vm.RDID)
-		x.VM = fmt.Sprintf("record %s/%s %s VSID %d", d.Name, s.vm.VM, s.vm.CA, s.vm.VSID)
-		x.VMSource = s.vm.Source
-	}
+	x := c.counterexample(h, &in, &v, diff)
+	x.Got = e.journey(&j)
 	c.blame(x, &j)
 	return x, nil
 }

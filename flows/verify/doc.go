@@ -18,6 +18,10 @@
 // A counterexample is reported only if package sim, which walks single packets,
 // confirms it.
 //
-// The model has limits: the underlay is IPv4 and delivers; what a switch does not
-// do by its flows, such as normal switching, is not judged but reported.
+// What a switch does by itself no policy means: packets that meet a flow which lets
+// the bridge switch normally, floods them or hands them to the host are
+// counterexamples, whatever the bridge has learned. What goes to a controller goes
+// nowhere.
+//
+// The model has limits: the underlay is IPv4 and delivers.
 package verify

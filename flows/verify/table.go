@@ -32,6 +32,7 @@ type rule struct {
 	terms    []term
 	steps    []step
 	odd      string // why it cannot be judged
+	leaks    bool   // it cannot for a port to which no policy means packets to go
 	any      bool   // nobody knows what it matches
 }
 
@@ -80,6 +81,8 @@ func newTable(id uint8, fs []flow.Flow, odd []oddity) *table {
 		}
 		if r.odd == "" {
 			r.steps, r.odd = stepsOf(f)
+			_, where := leakOf(f)
+			r.leaks = where != ""
 		}
 		name = name[:0]
 		for _, x := range r.terms {
@@ -289,8 +292,12 @@ func stepsOf(f *flow.Flow) (steps []step, odd string) {
 			}
 			s.runs = runs(a.Dst, a.Src)
 		case flow.OpOutput:
+			if a.Port == portController {
+				s.op = 0 // the packet goes on unchanged, and by no port
+				continue
+			}
 			if a.Port > sim.MaxPort && a.Port != flow.PortInPort {
-				return nil, fmt.Sprintf("it sends to the reserved port %#x, such as normal, flood or controller", a.Port)
+				return nil, fmt.Sprintf("it sends to the reserved port %#x, such as normal or flood", a.Port)
 			}
 		case flow.OpOutputReg:
 			if a.Src.N > 64 {
