@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -89,6 +90,10 @@ func seed(tb testing.TB, dir string, p *tenant.Policy) {
 // newWorld starts a fleet and fills a store. There is no controller yet.
 func newWorld(tb testing.TB, p fleet.Plan) *world {
 	tb.Helper()
+	// The fleet has the machine together with the controller: what it spends on
+	// its garbage the controller lacks.
+	before := debug.SetGCPercent(400)
+	tb.Cleanup(func() { debug.SetGCPercent(before) })
 	w := &world{tb: tb, dir: rig.TempDir(tb), policy: policyOf(tb, p)}
 	seed(tb, filepath.Join(w.dir, "store"), w.policy)
 	var err error

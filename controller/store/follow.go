@@ -206,8 +206,9 @@ func (f *follower) revision(rev int64, events []*clientv3.Event) error {
 		}
 		partial := f.partial
 		f.pending, f.partial = nil, false
-		f.known(objects)
-		return f.advance(newHead, objects, partial)
+		err := f.advance(newHead, objects, partial)
+		f.known(objects) // what the status calls well is in force
+		return err
 	case unstaged: // put back as it was
 		f.pending, f.partial = nil, false
 	case f.staging != nil:
