@@ -1,6 +1,8 @@
 package controller
 
 import (
+	"slices"
+
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
@@ -137,6 +139,40 @@ func (c *Controller) examine(h *host) {
 	c.mu.Unlock()
 	c.waits.poke[h] = true
 }
+
+// examineSome is examine where nothing has happened on the host, and only what
+// the policy says of these iface-ids may be something else.
+func (c *Controller) examineSome(h *host, ifaces []string) {
+	if !h.ready() {
+		return
+	}
+	for i := range h.state.Attachments {
+		a := &h.state.Attachments[i]
+		if !slices.Contains(ifaces, a.IfaceID) {
+			continue
+		}
+		k := installedKey{a.Interface, a.IfaceID, a.OFPort}
+		r, ok := c.policy.RecordByIfaceID(a.IfaceID)
+		x := c.waits.of[h][k]
+		switch {
+		case !ok || a.Inactive || a.OFPort == 0 || c.engine.Compiler().HostOf(&r) != h.name:
+			if x != nil {
+				c.waits.remove(x)
+			}
+			c.mu.Lock()
+			delete(h.installed, k)
+			c.mu.Unlock()
+		case !h.installed[k] && x == nil:
+			c.await(h, k, &r)
+		default:
+			continue
+		}
+		c.waits.poke[h] = true
+	}
+}
+
+// fewIfaces is how many iface-ids of a host are looked for one by one.
+const fewIfaces = 16
 
 // await waits for the hosts of a VM's routing domain to confirm what they have
 // been told.

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/calc"
@@ -86,7 +85,7 @@ func (c *Controller) turn(ctx context.Context) {
 	changed := c.converge(ctx)
 	for name, d := range dirty {
 		if h := c.hosts[name]; h != nil {
-			if d&dirtDatabase != 0 && !slices.Contains(changed, h) {
+			if _, later := changed[h]; d&dirtDatabase != 0 && !later {
 				c.examine(h)
 			}
 			if d&dirtSwitch != 0 {
@@ -95,8 +94,12 @@ func (c *Controller) turn(ctx context.Context) {
 			c.tellOf(h)
 		}
 	}
-	for _, h := range changed {
-		c.examine(h)
+	for h, ifaces := range changed {
+		if _, news := dirty[h.name]; news || ifaces == nil || len(ifaces) > fewIfaces {
+			c.examine(h)
+		} else {
+			c.examineSome(h, ifaces)
+		}
 		c.tellOf(h)
 	}
 	c.checkFar()
@@ -160,8 +163,9 @@ func (c *Controller) unseen() bool {
 }
 
 // converge has compiled what has changed and hands it to the drivers. It
-// returns the hosts whose own flows are new.
-func (c *Controller) converge(ctx context.Context) []*host {
+// returns the hosts whose own flows are new, with the iface-ids that this may be
+// about; nil: all.
+func (c *Controller) converge(ctx context.Context) map[*host][]string {
 	unseen := c.unseen()
 	if unseen && !c.graceOver || c.board != nil && !c.boardRead {
 		return nil
@@ -187,7 +191,7 @@ func (c *Controller) converge(ctx context.Context) []*host {
 	c.pace.spend(len(updates), start)
 	c.strides.compiled(c.policy.Revision(), revision)
 
-	var changed []*host
+	changed := make(map[*host][]string)
 	for i := range updates {
 		u := &updates[i]
 		h := c.hosts[u.Host]
@@ -201,8 +205,11 @@ func (c *Controller) converge(ctx context.Context) []*host {
 		if u.Same && h.desired != nil {
 			continue
 		}
-		if h.desired == nil || !sameOwn(h.desired.Flows, u.Want) {
-			changed = append(changed, h)
+		switch {
+		case h.desired == nil:
+			changed[h] = nil
+		case !sameOwn(h.desired.Flows, u.Want):
+			changed[h] = append([]string{}, u.Ifaces...)
 		}
 		c.hand(h, reconcile.Desired{Revision: revision, Flows: u.Want}, unseen)
 	}

@@ -9,6 +9,7 @@ import "time"
 type pace struct {
 	owed float64 // hosts told, less what time has paid
 	at   time.Time
+	told time.Time // when hosts were last told
 }
 
 const (
@@ -16,14 +17,18 @@ const (
 	paceRate = 5000
 	// paceBurst is how many may be at once before anything waits.
 	paceBurst = 1500
-	// paceLimit bounds how long changes gather.
-	paceLimit = 120 * time.Millisecond
+	// paceLimit bounds how long changes gather, from the beginning of one turn to
+	// that of the next.
+	paceLimit = 100 * time.Millisecond
 )
 
 // spend notes that so many hosts are told of changes.
 func (p *pace) spend(hosts int, now time.Time) {
 	p.pay(now)
 	p.owed += float64(hosts)
+	if hosts > 0 {
+		p.told = now
+	}
 }
 
 // pause returns how long what comes next shall gather.
@@ -33,7 +38,9 @@ func (p *pace) pause(now time.Time) time.Duration {
 	if over <= 0 {
 		return 0
 	}
-	return min(paceLimit, time.Duration(over/paceRate*float64(time.Second)))
+	d := min(paceLimit, time.Duration(over/paceRate*float64(time.Second)))
+	// The turn itself has taken part of it.
+	return max(d/4, d-now.Sub(p.told))
 }
 
 func (p *pace) pay(now time.Time) {

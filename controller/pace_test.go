@@ -24,10 +24,11 @@ func TestPace(t *testing.T) {
 			t.Fatalf("waits %s", d)
 		}
 		waited += d
-		now = now.Add(d + time.Millisecond)
+		now = now.Add(d)
 		p.spend(1000, now)
+		now = now.Add(30 * time.Millisecond) // the turn
 	}
-	if turns > 150 || turns < 70 {
+	if turns > 120 || turns < 90 {
 		t.Errorf("%d turns in 10 s, %s of it waiting", turns, waited)
 	}
 	// Then all is as it was.

@@ -76,6 +76,7 @@ type Compiler struct {
 	at      Placement
 	domains numbers[tenant.RDID]
 	peers   numbers[string]
+	room    *sync.Pool // *builder, for Make
 
 	mu     sync.Mutex
 	blocks map[tenant.RDID]*block // what Host has asked for
@@ -93,7 +94,7 @@ type block struct {
 
 // NewCompiler returns a compiler for a policy and the places of its VMs.
 func NewCompiler(p *tenant.Policy, at Placement) *Compiler {
-	none := &Compiler{policy: tenant.Empty()}
+	none := &Compiler{policy: tenant.Empty(), room: &sync.Pool{New: func() any { return new(builder) }}}
 	none.domains.hash = func(id tenant.RDID) uint32 { return uint32(hash(id[:])) }
 	none.peers.hash = func(name string) uint32 { return uint32(hash([]byte(name))) }
 	return none.Next(p, at)
@@ -117,7 +118,7 @@ func (c *Compiler) Next(p *tenant.Policy, at Placement) *Compiler {
 		}
 	}
 	return &Compiler{
-		policy: p, at: at,
+		policy: p, at: at, room: c.room,
 		domains: c.domains.next(domainsGone, domainsCome, func() iter.Seq[tenant.RDID] {
 			return each(p.RoutingDomains(), func(d tenant.RoutingDomain) tenant.RDID { return d.RDID })
 		}),

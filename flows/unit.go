@@ -210,6 +210,17 @@ func (c *Compiler) Flows(u Unit) ([]flow.Flow, []Problem) {
 	return p.Flows, problems
 }
 
+// Make calls fn with what [Compiler.Parts] returns, in memory that is used again
+// when fn has returned.
+func (c *Compiler) Make(u Unit, fn func(Parts, []Problem)) {
+	b := c.room.Get().(*builder)
+	b.reset()
+	b.host = u.host
+	c.make(b, u)
+	fn(b.parts(), b.problems)
+	c.room.Put(b)
+}
+
 // Domain yields all units of a routing domain with what they make, which is valid
 // until the next step only. The faults of the program go to fault.
 func (c *Compiler) Domain(id tenant.RDID, fault func(Problem)) iter.Seq2[Unit, Parts] {

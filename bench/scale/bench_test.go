@@ -165,7 +165,7 @@ func (w *world) churn(b *testing.B) {
 					n := k*batch + i
 					changes[i] = w.changed(order[n], 1 + n / *records)
 				}
-				applied, err := w.api.Apply(ctx, changes, client.ApplyOptions{})
+				applied, err := w.api.Apply(ctx, changes, client.ApplyOptions{Minimal: true})
 				if err != nil {
 					b.Error(err)
 					continue

@@ -45,7 +45,11 @@ type applyInput struct {
 	Fence
 	ApplyMode
 	Accept string `header:"Accept" doc:"application/x-ndjson: report progress while the changes are stored"`
+	Prefer string `header:"Prefer" doc:"return=minimal (RFC 7240 section 4.2): the answer has no effective changes, as for who makes thousands in a second"`
 }
+
+// minimal reports whether the client wants no list of what it has sent.
+func (in *applyInput) minimal() bool { return strings.Contains(in.Prefer, "return=minimal") }
 
 type diffInput struct {
 	Request
@@ -134,9 +138,15 @@ func (s *service) apply(ctx context.Context, in *applyInput) (*huma.StreamRespon
 		}
 		return s.replace(ctx, changes, o)
 	}
+	answer := func(a store.Applied) *Applied {
+		if in.minimal() {
+			a.Effective = nil
+		}
+		return appliedOf(a, before, o.DryRun)
+	}
 	return &huma.StreamResponse{Body: func(c huma.Context) {
 		if strings.Contains(in.Accept, mediaNDJSON) {
-			s.streamApply(c, o, before, run)
+			s.streamApply(c, o, answer, run)
 			return
 		}
 		applied, err := run(ctx, nil)
@@ -145,7 +155,7 @@ func (s *service) apply(ctx context.Context, in *applyInput) (*huma.StreamRespon
 			return
 		}
 		c.SetHeader("Policy-Revision", revisionHeader(applied.Revision))
-		writeJSON(c, http.StatusOK, mediaJSON, appliedOf(applied, before, o.DryRun))
+		writeJSON(c, http.StatusOK, mediaJSON, answer(applied))
 	}}, nil
 }
 
@@ -192,7 +202,7 @@ func (s *service) replace(ctx context.Context, changes []tenant.Change, o store.
 
 // streamApply answers with progress. The status is only sent with the first of
 // it: what fails at once has a status of its own.
-func (s *service) streamApply(c huma.Context, o store.ApplyOptions, before *tenant.Policy, run func(context.Context, func(done, total int)) (store.Applied, error)) {
+func (s *service) streamApply(c huma.Context, o store.ApplyOptions, answer func(store.Applied) *Applied, run func(context.Context, func(done, total int)) (store.Applied, error)) {
 	type outcome struct {
 		applied store.Applied
 		err     error
@@ -224,7 +234,7 @@ func (s *service) streamApply(c huma.Context, o store.ApplyOptions, before *tena
 			}
 		case out := <-done:
 			if out.err == nil {
-				line(ApplyLine{Applied: appliedOf(out.applied, before, o.DryRun)})
+				line(ApplyLine{Applied: answer(out.applied)})
 				return
 			}
 			p := refused(ctx, out.err, o)

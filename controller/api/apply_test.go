@@ -42,6 +42,17 @@ func TestApplyForms(t *testing.T) {
 	}
 }
 
+// With Prefer: return=minimal an answer tells how many changes made a difference,
+// not which.
+func TestApplyMinimal(t *testing.T) {
+	f := serve(t)
+	body := `{"op": "delete", "key": "records/5001/10.0.1.13"}`
+	a := decode[api.Applied](t, f.do("POST", "/v1/apply", body, "Content-Type", ndjson, "Prefer", "return=minimal"))
+	if len(a.Effective) != 0 || a.Changes != 1 || a.Revision != f.backend.Policy().Revision() {
+		t.Errorf("%+v", a)
+	}
+}
+
 // A policy file puts what it has; with mode=replace that is all there is.
 func TestApplyPolicyFile(t *testing.T) {
 	f := serve(t)

@@ -99,7 +99,7 @@ func headOf(h store.Head) Head {
 type Applied struct {
 	Head
 	DryRun    bool     `json:"dry_run,omitempty" doc:"nothing was stored"`
-	Effective []Change `json:"effective" nullable:"false" doc:"the changes that made a difference, by key; none: the revision is the one in force before"`
+	Effective []Change `json:"effective" nullable:"false" doc:"the changes that made a difference, by key; none: the revision is the one in force before, or the request had Prefer: return=minimal"`
 }
 
 // Progress says how much of a large apply is stored.

@@ -36,8 +36,11 @@ type Update struct {
 	// with the one before, and with other hosts, what they have in common.
 	Want flowset.Composition
 	// Same says that Want is as it was, and that only what follows has changed.
-	Same      bool
-	Domains   []tenant.RDID // that the host holds, sorted
+	Same    bool
+	Domains []tenant.RDID // that the host holds, sorted
+	// Ifaces are the iface-ids attached there whose records may be others than
+	// before, or the ports in force; in no order.
+	Ifaces    []string
 	Problems  []flows.Problem
 	Conflicts []flows.Conflict
 }

@@ -337,10 +337,10 @@ func (f *flush) updates() (out []Update) {
 	for h := range f.dirty {
 		if h.todo.changed || h.todo.problems {
 			u := f.update(h)
-			u.Same = !h.todo.changed
+			u.Same, u.Ifaces = !h.todo.changed, h.looked
 			out = append(out, u)
 		}
-		h.todo.changed, h.todo.problems = false, false
+		h.todo.changed, h.todo.problems, h.looked = false, false, nil
 	}
 	clear(f.dirty)
 	slices.SortFunc(out, func(a, b Update) int { return cmp.Compare(a.Host, b.Host) })

@@ -31,7 +31,8 @@ type host struct {
 	faults  map[string]string // what is wrong with an attachment
 	list    []tenant.RDID     // the routing domains held, sorted
 
-	todo todo
+	todo   todo
+	looked []string // iface-ids that todo had in this Flush
 }
 
 // todo is what Flush has to look at.
@@ -145,6 +146,7 @@ func (h *host) port(iface string) (port uint32, of int) {
 // settleVMs works out which VMs are here, for the iface-ids to be looked at.
 func (h *host) settleVMs(before, after *flows.Compiler) {
 	for iface := range h.todo.ifaces {
+		h.looked = append(h.looked, iface)
 		old := h.vms[iface]
 		port, fault := uint32(0), ""
 		if _, attached := h.ports[iface]; attached {

@@ -29,13 +29,11 @@ func (l *layer) change(before, after *flows.Compiler, u flows.Unit) {
 
 func (l *layer) changeTo(before *flows.Compiler, old flows.Unit, after *flows.Compiler, u flows.Unit) {
 	if before != nil {
-		ps, _ := before.Parts(old)
-		l.remove, _ = encode(l.remove, ps)
+		before.Make(old, func(ps flows.Parts, _ []flows.Problem) { l.remove, _ = encode(l.remove, ps) })
 		delete(l.faults, old)
 	}
 	if after != nil {
-		ps, problems := after.Parts(u)
-		l.want(u, ps, problems)
+		after.Make(u, func(ps flows.Parts, problems []flows.Problem) { l.want(u, ps, problems) })
 	}
 }
 

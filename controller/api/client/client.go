@@ -265,6 +265,7 @@ type ApplyOptions struct {
 	DryRun     bool   // check and store nothing
 	IfRevision uint64 // 0: any
 	Comment    string
+	Minimal    bool                  // the answer needs no effective changes
 	Progress   func(done, total int) // or nil
 }
 
@@ -313,6 +314,9 @@ func (c *Client) Apply(ctx context.Context, changes []tenant.Change, o ApplyOpti
 	}
 	q := request{method: http.MethodPost, path: "/v1/apply", query: o.query(), body: body, media: mediaNDJSON, idempotent: o.IfRevision == 0,
 		header: http.Header{"Accept": {mediaNDJSON}}}
+	if o.Minimal {
+		q.header.Set("Prefer", "return=minimal")
+	}
 	resp, err := c.send(ctx, q)
 	if err != nil {
 		return nil, err
