@@ -64,7 +64,7 @@ intended), 1 where it does not, 4 where hosts on its way do not answer.`,
 	f.BoolVar(&o.live, "live", false, "the flows that the switches have")
 	f.BoolVar(&o.ofproto, "ofproto", false, "as --live, and ask Open vSwitch's own trace too")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
-	f.StringVar(&o.proto, "proto", "icmp", "icmp (an echo request), tcp, udp or arp (a request for DST)")
+	f.StringVar(&o.proto, "proto", "icmp", "icmp (an echo request), tcp, udp, or arp (ask for DST's MAC: ARP, or a neighbour solicitation)")
 	f.Uint16Var(&o.sport, "sport", 40000, "source port, of tcp and udp")
 	f.Uint16Var(&o.dport, "dport", 80, "destination port, of tcp and udp")
 	f.Uint8Var(&o.ttl, "ttl", 64, "TTL as the VM sends it")
@@ -207,8 +207,8 @@ func (o *traceOptions) query(p *tenant.Policy, src, dst string) (*explain.Query,
 		}
 	}
 	if o.srcCA != "" {
-		if q.SrcCA, err = netip.ParseAddr(o.srcCA); err != nil || !q.SrcCA.Is4() {
-			return nil, nil, usagef("--src-ca is %q: want an IPv4 address", o.srcCA)
+		if q.SrcCA, err = netip.ParseAddr(o.srcCA); err != nil || q.SrcCA.Is4() != q.To.Is4() {
+			return nil, nil, usagef("--src-ca is %q: want an address of the family of %s", o.srcCA, q.To)
 		}
 	}
 	return q, to, nil

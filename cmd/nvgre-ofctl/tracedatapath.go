@@ -138,7 +138,11 @@ func (n *network) ofprotoTrace(ctx context.Context, h *explain.Hop) (string, err
 	}
 	spec := fmt.Sprintf("in_port=%d", h.Port)
 	if h.Wire != nil {
-		spec += fmt.Sprintf(",tun_src=%s,tun_dst=%s,tun_id=%d", h.Wire.Src, h.Wire.Dst, h.Wire.Key)
+		six := ""
+		if h.Wire.Dst.Is6() {
+			six = "ipv6_"
+		}
+		spec += fmt.Sprintf(",tun_%ssrc=%s,tun_%sdst=%s,tun_id=%d", six, h.Wire.Src, six, h.Wire.Dst, h.Wire.Key)
 	}
 	return unixctl(ctx, socket, "ofproto/trace", n.settings.Bridge, spec, hex.EncodeToString(h.Input.Frame.Bytes()))
 }

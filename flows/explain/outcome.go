@@ -135,17 +135,23 @@ func (t *Tracer) why(h *Hop, s *Step) string {
 		}
 	case flows.DropSourceCA:
 		if own != nil {
-			return fmt.Sprintf("record %s allows CA %s only", who, own.CA)
+			return fmt.Sprintf("VM %s may send from %s only", who, t.addresses(own, f.HasIPv6()))
 		}
 	case flows.DropARPSender:
 		if own != nil {
-			return fmt.Sprintf("record %s allows ARP requests from MAC %s and CA %s only", who, own.MAC, own.CA)
+			return fmt.Sprintf("VM %s may ask by ARP from MAC %s and %s only", who, own.MAC, t.addresses(own, false))
 		}
-	case flows.DropUnknownCA, flows.DropARPUnknownCA:
+	case flows.DropNDSender:
+		if own != nil {
+			return fmt.Sprintf("VM %s may ask and answer from MAC %s and %s only, with hop limit 255 (this one has %d)", who, own.MAC, t.addresses(own, true), f.IP.TTL)
+		}
+	case flows.DropUnknownCA, flows.DropARPUnknownCA, flows.DropNDUnknownCA:
 		if own != nil {
 			to := f.IP.Dst
 			if f.HasARP() {
 				to = f.ARP.TPA
+			} else if f.HasND() {
+				to = f.ND.Target
 			}
 			d, _ := t.policy.RoutingDomain(own.RDID)
 			return fmt.Sprintf("no record of routing domain %s has the next hop towards %s", d.Name, to)
@@ -163,6 +169,20 @@ func (t *Tracer) why(h *Hop, s *Step) string {
 		return fmt.Sprintf("no VM with MAC %s in its virtual subnet is attached to %s", f.Dst, h.Host)
 	}
 	return reason.Text()
+}
+
+// addresses lists the addresses of a family that a VM has.
+func (t *Tracer) addresses(r *tenant.LookupRecord, six bool) string {
+	var all []string
+	for o := range t.policy.RecordsByIfaceID(r.IfaceID) {
+		if o.CA.IsValid() && o.CA.Addr().Is6() == six {
+			all = append(all, o.CA.String())
+		}
+	}
+	if six && len(all) > 0 {
+		all = append(all, tenant.LinkLocal(r.MAC).String())
+	}
+	return strings.Join(all, ", ")
 }
 
 // recordOf returns the record of the VM at the port by which the packet came to
@@ -200,5 +220,10 @@ func rewritten(a, b *packet.Frame) []string {
 	add("ip_dst", a.IP.Dst, b.IP.Dst)
 	add("ttl", a.IP.TTL, b.IP.TTL)
 	add("icmp_type", a.L4.Type, b.L4.Type)
+	if a.HasND() {
+		add("nd_target", a.ND.Target, b.ND.Target)
+		add("nd_sll", a.ND.SLL, b.ND.SLL)
+		add("nd_tll", a.ND.TLL, b.ND.TLL)
+	}
 	return out
 }

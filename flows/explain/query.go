@@ -15,7 +15,7 @@ import (
 type Query struct {
 	From  tenant.LookupRecord
 	To    netip.Addr // customer address
-	Proto string     // icmp (an echo request), tcp, udp or arp (a request); "" is icmp
+	Proto string     // icmp (an echo request), tcp, udp, or arp (a question for To's MAC: ARP, or a neighbour solicitation); "" is icmp
 	// SrcPort and DstPort are for tcp and udp. TTL is as given, and 0 is 0.
 	SrcPort, DstPort uint16
 	TTL              uint8
@@ -30,19 +30,32 @@ var ErrProto = errors.New("want icmp, tcp, udp or arp")
 
 // Frame returns the packet of a query under a policy.
 func (q *Query) Frame(p *tenant.Policy) (packet.Frame, error) {
-	f := packet.Frame{Src: q.From.MAC, Type: packet.TypeIPv4, IP: packet.IP{Src: q.From.CA.Addr(), Dst: q.To, TTL: q.TTL}}
+	f := packet.Frame{Src: q.From.MAC, Type: packet.TypeIPv4, IP: packet.IP{Src: source(p, &q.From, q.To), Dst: q.To, TTL: q.TTL}}
+	six := q.To.Is6()
+	if six {
+		f.Type = packet.TypeIPv6
+	}
 	if q.SrcMAC != (tenant.MAC{}) {
 		f.Src = q.SrcMAC
 	}
 	if q.SrcCA.IsValid() {
 		f.IP.Src = q.SrcCA
 	}
+	if f.IP.Src.Is6() != six {
+		return f, fmt.Errorf("VM %s has the address %s, and none of the family of %s", q.From.VM, f.IP.Src, q.To)
+	}
 	switch q.Proto {
 	case "arp":
+		if six {
+			return solicitation(f.Src, f.IP.Src, q.To), nil
+		}
 		return packet.Frame{Src: f.Src, Dst: tenant.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, Type: packet.TypeARP,
 			ARP: packet.ARP{Op: packet.ARPRequest, SHA: f.Src, SPA: f.IP.Src, TPA: q.To}}, nil
 	case "icmp", "":
 		f.IP.Proto, f.L4.Type = packet.ProtoICMP, packet.EchoRequest
+		if six {
+			f.IP.Proto, f.L4.Type = packet.ProtoICMPv6, packet.EchoRequest6
+		}
 	case "tcp":
 		f.IP.Proto, f.L4 = packet.ProtoTCP, packet.L4{Src: q.SrcPort, Dst: q.DstPort}
 	case "udp":
@@ -57,11 +70,40 @@ func (q *Query) Frame(p *tenant.Policy) (packet.Frame, error) {
 	return f, nil
 }
 
+// source returns the address that a VM sends from to another: its own of the
+// family, and the link-local one to a link-local destination. Where it has none of
+// the family it is its record's.
+func source(p *tenant.Policy, from *tenant.LookupRecord, to netip.Addr) netip.Addr {
+	if from.CA.Addr().Is4() == to.Is4() && !to.IsLinkLocalUnicast() {
+		return from.CA.Addr()
+	}
+	for r := range p.RecordsByIfaceID(from.IfaceID) {
+		switch a := r.CA.Addr(); {
+		case !a.IsValid() || a.Is4() != to.Is4():
+		case to.Is6() && to.IsLinkLocalUnicast():
+			return tenant.LinkLocal(from.MAC)
+		default:
+			return a
+		}
+	}
+	return from.CA.Addr()
+}
+
+// solicitation asks for the MAC of an IPv6 address (RFC 4861 section 4.3), by its
+// solicited-node group (RFC 4291 section 2.7.1, RFC 2464 section 7).
+func solicitation(mac tenant.MAC, src, target netip.Addr) packet.Frame {
+	t := target.As16()
+	group := netip.AddrFrom16([16]byte{0: 0xff, 1: 2, 11: 1, 12: 0xff, 13: t[13], 14: t[14], 15: t[15]})
+	return packet.Frame{Src: mac, Dst: tenant.MAC{0x33, 0x33, 0xff, t[13], t[14], t[15]}, Type: packet.TypeIPv6,
+		IP: packet.IP{Src: src, Dst: group, TTL: 255, Proto: packet.ProtoICMPv6},
+		L4: packet.L4{Type: packet.NeighborSolicitation}, ND: packet.ND{Target: target, SLL: mac}}
+}
+
 // neighbour is the MAC to which a VM writes: that of a VM of its own subnet, else
 // the router's.
 func neighbour(p *tenant.Policy, from *tenant.LookupRecord, to netip.Addr) tenant.MAC {
 	for r := range p.RecordsOf(from.VSID) {
-		if r.CA.Addr() == to {
+		if r.CA.Addr() == to || r.CA.Addr().Is6() && tenant.LinkLocal(r.MAC) == to {
 			return r.MAC
 		}
 	}
@@ -120,24 +162,36 @@ func FindVM(p *tenant.Policy, name string) (tenant.LookupRecord, error) {
 // the sender's routing domain has.
 func FindDestination(p *tenant.Policy, from *tenant.LookupRecord, text string) (ca netip.Addr, vm *tenant.LookupRecord, err error) {
 	if a, err := netip.ParseAddr(text); err == nil {
-		if a = a.Unmap(); !a.Is4() {
-			return a, nil, fmt.Errorf("%s: customer addresses are IPv4", text)
-		}
+		a = a.Unmap()
 		for s := range p.SubnetsOf(from.RDID) {
 			for r := range p.RecordsOf(s.VSID) {
-				if r.CA.Addr() == a {
+				link := s.VSID == from.VSID && r.CA.Addr().Is6() && tenant.LinkLocal(r.MAC) == a
+				if r.CA.Addr() == a || link {
 					return a, &r, nil
 				}
 			}
 		}
 		return a, nil, nil
 	}
-	if r, ok := p.RecordByVM(from.RDID, text); ok {
-		return r.CA.Addr(), &r, nil
+	r, ok := p.RecordByVM(from.RDID, text)
+	if !ok {
+		if r, err = FindVM(p, text); err != nil {
+			return netip.Addr{}, nil, err
+		}
 	}
-	r, err := FindVM(p, text)
-	if err != nil {
-		return netip.Addr{}, nil, err
-	}
+	r = reachable(p, from, r)
 	return r.CA.Addr(), &r, nil
+}
+
+// reachable returns the record of a VM to which another has an address of the
+// same family, the first of them; where there is none, r itself.
+func reachable(p *tenant.Policy, from *tenant.LookupRecord, r tenant.LookupRecord) tenant.LookupRecord {
+	for to := range p.RecordsByIfaceID(r.IfaceID) {
+		for own := range p.RecordsByIfaceID(from.IfaceID) {
+			if to.CA.IsValid() && own.CA.IsValid() && to.CA.Addr().Is4() == own.CA.Addr().Is4() {
+				return to
+			}
+		}
+	}
+	return r
 }

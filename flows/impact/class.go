@@ -48,6 +48,7 @@ type kind struct {
 	mac     bool // has another MAC
 	macWas  bool // has, after, the MAC that the gateways had before
 	macIs   bool // had, before, the MAC that the gateways have after
+	six     bool // its CA is IPv6
 	allowed bool
 	// region is which prefix its CA is in; 0 for its subnet's, where no customer
 	// route is in the way.
@@ -128,6 +129,9 @@ func (j *judge) newDomain(id tenant.RDID) *domain {
 				taken[g.Addr()] = true
 			}
 			for r := range s.Policy.RecordsOf(n.VSID) {
+				if a := r.CA.Addr(); !a.IsValid() || a.IsUnspecified() {
+					continue // nobody sends there
+				}
 				taken[r.CA.Addr()] = true
 				v := byID[identity{r.IfaceID, r.CA}]
 				if v == nil {
@@ -200,6 +204,7 @@ func (j *judge) classify(d *domain) {
 func (j *judge) kindOf(d *domain, v *vm) (k kind) {
 	var first [2][2]netip.Addr // of each family, on each side
 	direct := true
+	k.six = v.any().CA.Addr().Is6()
 	_, q := d.find(v.any().CA.Addr())
 	for i, s := range j.sides() {
 		r := v.rec[i]

@@ -2,10 +2,11 @@ package impact
 
 import (
 	"cmp"
-	"encoding/binary"
 	"maps"
 	"net/netip"
 	"slices"
+
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 )
 
 func (d *domain) lengths() {
@@ -23,7 +24,7 @@ func (d *domain) addresses(taken map[netip.Addr]bool) {
 		if !q.route {
 			continue
 		}
-		for a := p.Addr(); a.Is4() && p.Contains(a) && !a.IsMulticast(); {
+		for a := p.Addr(); p.Contains(a) && !a.IsMulticast(); {
 			at, _ := d.find(a)
 			if at == p && !taken[a] {
 				q.address = a
@@ -38,12 +39,11 @@ func (d *domain) addresses(taken map[netip.Addr]bool) {
 	}
 }
 
-// end returns the last address of an IPv4 prefix.
+// end returns the last address of a prefix.
 func end(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().As4()
-	n := binary.BigEndian.Uint32(b[:]) | uint32(uint64(1)<<(32-p.Bits())-1)
-	binary.BigEndian.PutUint32(b[:], n)
-	return netip.AddrFrom4(b)
+	bits := p.Addr().BitLen()
+	a, _ := netip.AddrFromSlice(flow.Addr(p.Masked().Addr()).Or(flow.Ones(bits - p.Bits())).Bytes(bits / 8))
+	return a
 }
 
 // target is a destination that is no VM: a gateway of the sender's own virtual

@@ -55,7 +55,7 @@ func dense(t *rapid.T) tenant.Spec {
 		spec.GatewayMAC = tenant.MAC{2, 0, 0, 0, 9, 9}
 	}
 	for h := range 3 {
-		addresses := rapid.SampledFrom([]string{"10.9.0.%d", "10.9.0.%d", "10.9.1.%d", "10.9.0.%d 10.9.1.%d"}).Draw(t, "PAs")
+		addresses := rapid.SampledFrom([]string{"10.9.0.%d", "10.9.0.%d", "10.9.1.%d", "10.9.0.%d 10.9.1.%d", "fd09::%d", "fd09::%d 10.9.0.%d"}).Draw(t, "PAs")
 		host := tenant.HostSpec{Name: fmt.Sprint("h", h)}
 		for _, a := range strings.Fields(addresses) {
 			host.ProviderAddresses = append(host.ProviderAddresses, tenant.ProviderAddress{PA: tenant.PAFrom(netip.MustParseAddr(fmt.Sprintf(a, h+1)))})
@@ -64,10 +64,14 @@ func dense(t *rapid.T) tenant.Spec {
 	}
 	rd := tenant.RoutingDomainSpec{RDID: tenant.RDID{15: 1}, Name: "blue"}
 	// The same VMs are now in one virtual subnet, now in another.
+	six := rapid.Bool().Draw(t, "IPv6")
 	homes := rapid.SampledFrom([][2]int{{0, 1}, {0, 1}, {1, 0}, {0, 0}, {1, 1}}).Draw(t, "homes")
 	subnets := [2]tenant.SubnetSpec{{VSID: 5001}, {VSID: 5002}}
 	for x, n := range homes {
 		p := netip.MustParsePrefix(fmt.Sprintf("10.0.%d.0/24", x))
+		if x == 1 && six {
+			p = netip.MustParsePrefix("fd00:0:0:1::/64")
+		}
 		s := &subnets[n]
 		s.Prefixes = append(s.Prefixes, tenant.CAPrefixFrom(p))
 		s.Gateways = append(s.Gateways, tenant.CAFrom(nth(p, rapid.SampledFrom([]int{1, 1, 254}).Draw(t, "gateway"))))
@@ -92,11 +96,17 @@ func dense(t *rapid.T) tenant.Spec {
 			rd.Subnets = append(rd.Subnets, s)
 		}
 	}
-	for _, to := range []string{"0.0.0.0/0", "10.0.0.10/32", "10.0.0.8/29", "10.0.0.0/16", "10.0.1.12/31"} {
+	for _, to := range []string{"0.0.0.0/0", "10.0.0.10/32", "10.0.0.8/29", "10.0.0.0/16", "10.0.1.12/31", "::/0", "fd00:0:0:1::c/127"} {
 		if rapid.IntRange(0, 3).Draw(t, "route") > 0 {
 			continue
 		}
 		hop := nth(netip.MustParsePrefix(rapid.SampledFrom([]string{"10.0.0.0/24", "10.0.1.0/24"}).Draw(t, "hop's subnet")), 10+rapid.IntRange(0, 4).Draw(t, "hop"))
+		if six && hop.As4()[2] == 1 {
+			hop = nth(netip.MustParsePrefix("fd00:0:0:1::/64"), 10)
+		}
+		if hop.Is4() != netip.MustParsePrefix(to).Addr().Is4() {
+			continue
+		}
 		rd.Routes = append(rd.Routes, tenant.RouteSpec{Prefix: tenant.CAPrefixFrom(netip.MustParsePrefix(to)), NextHop: tenant.CAFrom(hop)})
 	}
 	spec.RoutingDomains = append(spec.RoutingDomains, rd)
@@ -104,9 +114,10 @@ func dense(t *rapid.T) tenant.Spec {
 }
 
 func nth(p netip.Prefix, n int) netip.Addr {
-	a := p.Addr().As4()
-	a[3] += byte(n)
-	return netip.AddrFrom4(a)
+	a := p.Addr().AsSlice()
+	a[len(a)-1] += byte(n)
+	b, _ := netip.AddrFromSlice(a)
+	return b
 }
 
 // attach draws the ports of a policy's hosts.

@@ -40,9 +40,18 @@ func (s *side) sent(i int, from *vm, to netip.Addr, router bool) (v oracle.Verdi
 	case from.port[i] == 0:
 		return v, "the sender has no port on host " + from.host[i]
 	}
+	if r.CA.Addr().Is4() != to.Is4() {
+		return v, "the addresses are of two families"
+	}
 	f := packet.Frame{Src: r.MAC, Dst: s.Policy.GatewayMAC(), Type: packet.TypeIPv4,
 		IP: packet.IP{Src: r.CA.Addr(), Dst: to, TTL: sentTTL, Proto: packet.ProtoUDP}, L4: packet.L4{Src: 1024, Dst: 1024}}
-	if router {
+	if to.Is6() {
+		f.Type = packet.TypeIPv6
+	}
+	switch {
+	case router && to.Is6():
+		f.IP.Proto, f.L4 = packet.ProtoICMPv6, packet.L4{Type: packet.EchoRequest6}
+	case router:
 		f.IP.Proto, f.L4 = packet.ProtoICMP, packet.L4{Type: packet.EchoRequest}
 	}
 	v = s.oracle.Sent(from.host[i], from.port[i], f)

@@ -59,7 +59,16 @@ func (b brute) send(from tenant.LookupRecord, to netip.Addr, echo bool) (oracle.
 		return oracle.Verdict{}, ""
 	}
 	f := packet.Frame{Src: from.MAC, Dst: from.MAC, Type: packet.TypeIPv4, IP: packet.IP{Src: from.CA.Addr(), Dst: to, TTL: 64, Proto: packet.ProtoUDP}}
-	if echo {
+	if from.CA.Addr().Is4() != to.Is4() {
+		return oracle.Verdict{}, host
+	}
+	if to.Is6() {
+		f.Type = packet.TypeIPv6
+	}
+	switch {
+	case echo && to.Is6():
+		f.IP.Proto, f.L4.Type = packet.ProtoICMPv6, packet.EchoRequest6
+	case echo:
 		f.IP.Proto, f.L4.Type = packet.ProtoICMP, packet.EchoRequest
 	}
 	return b.oracle.Sent(host, port, f), host
@@ -147,8 +156,13 @@ func routeTargets(p, q *tenant.Policy) map[tenant.RDID]map[netip.Prefix]netip.Ad
 			for _, q := range prefixes[id] {
 				if p.Contains(q.Addr()) && q.Bits() > p.Bits() {
 					a := q.Addr()
-					for q.Contains(a) && q.Bits() >= 16 {
+					for q.Contains(a) && a.BitLen()-q.Bits() <= 16 {
 						a = a.Next()
+					}
+					if q.Contains(a) && a.Is6() { // the subnet's /64
+						b := a.As16()
+						b[7]++
+						a = netip.AddrFrom16(b)
 					}
 					tries = append(tries, a)
 				}

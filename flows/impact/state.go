@@ -18,7 +18,12 @@ func Planned(p *tenant.Policy) State {
 	s := State{Policy: p}
 	at := make(map[string][]flows.Attachment)
 	place := flows.PlannedPlacement(p)
+	seen := make(map[string]bool)
 	for r := range p.Records() {
+		if seen[r.IfaceID] {
+			continue // one more address
+		}
+		seen[r.IfaceID] = true
 		host := cmp.Or(r.Host, place.Host(r.IfaceID))
 		at[host] = append(at[host], flows.Attachment{IfaceID: r.IfaceID, OFPort: uint32(101 + len(at[host]))})
 	}
@@ -119,6 +124,7 @@ func AttachedStep(before, after *tenant.Policy, views []flows.HostView) (State, 
 		if _, old := before.RecordByIfaceID(r.IfaceID); old || r.Host == "" || attached[r.IfaceID] {
 			continue
 		}
+		attached[r.IfaceID] = true
 		v := at[r.Host]
 		v.Attachments = append(v.Attachments, flows.Attachment{IfaceID: r.IfaceID, OFPort: next[r.Host]})
 		next[r.Host]++

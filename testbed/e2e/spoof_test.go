@@ -137,7 +137,8 @@ func TestSpoofing(t *testing.T) {
 		{"source CA of another VM", fromVM(udp(m1, m2, web3.CA, web2.CA)...), "source-ca"},
 		{"ARP sender CA", fromVM(ethernet(m1, broadcast, layers.EthernetTypeARP), arp(1, m1, web3.CA, web2.CA)), "arp-sender"},
 		{"ARP sender MAC", fromVM(ethernet(m1, broadcast, layers.EthernetTypeARP), arp(1, m3, web1.CA, web2.CA)), "arp-sender"},
-		{"gratuitous ARP reply", fromVM(ethernet(m1, broadcast, layers.EthernetTypeARP), arp(2, m1, web1.CA, web1.CA)), "arp-sender"},
+		{"gratuitous ARP reply", fromVM(ethernet(m1, broadcast, layers.EthernetTypeARP), arp(2, m1, web1.CA, web1.CA)), "arp-own"},
+		{"ARP reply to everybody", fromVM(ethernet(m1, broadcast, layers.EthernetTypeARP), arp(2, m1, web1.CA, web2.CA)), "arp-sender"},
 		{"tag from the VM", fromVM(append([]gopacket.SerializableLayer{ethernet(m1, m3, layers.EthernetTypeDot1Q),
 			&layers.Dot1Q{VLANIdentifier: 7, Type: layers.EthernetTypeIPv4}}, datagram(web1.CA, web3.CA)...)...), "vm-tagged"},
 		{"broadcast", fromVM(udp(m1, broadcast, web1.CA, "255.255.255.255")...), "multicast"},
@@ -148,7 +149,7 @@ func TestSpoofing(t *testing.T) {
 		{"VSID of another subnet", nvgre(h2.PAs[0], 5002<<8, toWeb1...), "not-here"},
 		{"inner tag", nvgre(h2.PAs[0], 5001<<8, tagged...), "tunnel-tagged"},
 		{"inner broadcast", nvgre(h2.PAs[0], 5001<<8, udp(m2, broadcast, web2.CA, "255.255.255.255")...), "tunnel-multicast"},
-		{"inner ARP", nvgre(h2.PAs[0], 5001<<8, ethernet(m2, m1, layers.EthernetTypeARP), arp(1, m2, web2.CA, web1.CA)), "tunnel-protocol"},
+		{"inner protocol", nvgre(h2.PAs[0], 5001<<8, ethernet(m2, m1, layers.EthernetTypeLinkLayerDiscovery), gopacket.Payload(make([]byte, 50))), "tunnel-protocol"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			counts := map[string]func() int{}
