@@ -113,9 +113,21 @@ func mustCA(t *testing.T, text string) tenant.CA {
 	return ca
 }
 
+// A data directory that is of no use ends the start with a clear error; the flows
+// are left alone.
 func TestStoreDirectoryOfNoUse(t *testing.T) {
 	w := newNetwork(t, 1, "")
 	w.withStore("")
+	first := w.spawn()
+	w.apply(w.policyText(threeVMs[0]))
+	w.await("the bridge is there", synced)
+	w.attachFirst(1)
+	w.await("the VM is installed", installedEverywhere(1))
+	_ = first.end(syscall.SIGTERM)
+	before := w.flows("h1")
+	if err := os.RemoveAll(filepath.Join(w.dir, "store")); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(w.dir, "store"), []byte("a file"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +135,9 @@ func TestStoreDirectoryOfNoUse(t *testing.T) {
 	<-p.done
 	if p.err == nil || !strings.Contains(p.log.String(), filepath.Join(w.dir, "store")) {
 		t.Errorf("%v: %s", p.err, p.log)
+	}
+	if !slices.Equal(w.flows("h1"), before) {
+		t.Error("the flows have changed")
 	}
 }
 

@@ -95,15 +95,16 @@ func TestCrash(t *testing.T) {
 	apply(t, s, base()...)
 	apply(t, s, crashChanges(0)...)
 	stop()
-	points := []string{"before:1", "after:2", "staging:1", "chunk:1", "chunk:3", "before head:1", "after head:1"}
+	// The last dies again while the one after it puts back what it left.
+	points := []string{"before:1", "after:2", "staging:1", "chunk:1", "chunk:3", "before head:1", "after head:1", "chunk:3, chunk:1", "before head:1, chunk:2"}
 	for range 4 {
 		points = append(points, "ms:"+strconv.Itoa(400+rand.IntN(500)))
 	}
 	if testing.Short() {
 		points = points[3:8]
 	}
-	last := 0
-	for _, point := range points {
+	last, said := 0, 0
+	child := func(point string) {
 		cmd := exec.Command(os.Args[0], "-test.run=^$")
 		cmd.Env = append(os.Environ(), crashEnv+"="+dir, crashAt+"="+point, crashFrom+"="+strconv.Itoa(last+1))
 		out, err := cmd.StdoutPipe()
@@ -113,7 +114,6 @@ func TestCrash(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		said := last
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			if n, ok := strings.CutPrefix(lines.Text(), "applied "); ok {
 				said, _ = strconv.Atoi(n)
@@ -123,6 +123,12 @@ func TestCrash(t *testing.T) {
 		}
 		if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
 			t.Errorf("%s: ended with %v", point, err)
+		}
+	}
+	for _, point := range points {
+		said = last
+		for part := range strings.SplitSeq(point, ", ") {
+			child(part)
 		}
 		s, stop := start(t, small(dir))
 		waitFor(t, "what was broken off to be put back", func() bool {

@@ -13,6 +13,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(crashEnv) != "" {
 		crashChild() // does not return
 	}
+	if os.Getenv(fullEnv) != "" {
+		fullChild()
+		os.Exit(0)
+	}
 	goleak.VerifyTestMain(m,
 		// Members of etcd talk by net/http, which this package does not use otherwise,
 		// and a member that stops leaves its idle connections to time out.

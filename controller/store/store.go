@@ -131,6 +131,7 @@ func (s *Store) died(why string) {
 	s.health.dead = err
 	s.mu.Unlock()
 	s.quorum.see(false, 0) // nobody waits for it
+	s.quorum.because(err)
 	s.c.Log.Error("etcd has ended", "error", why)
 }
 
