@@ -10,7 +10,7 @@ import (
 var pa = Table{
 	ID:      tablePA,
 	Name:    "pa",
-	Purpose: "Turns the number of the destination's host into outer addresses, or finds that it is this host. The family is that of the first of this host's provider addresses of which the other host has the family too. A host that changes its provider address changes one flow here, not one for each VM. A host knows itself and the hosts that have VMs of its routing domains.",
+	Purpose: "Turns the number of the destination's host into outer addresses, or finds that it is this host. Which of their provider addresses two hosts use is a function of the two alone (tenant.Path), and the same both ways. A host that changes its provider address changes one flow here, not one for each VM. A host knows itself and the hosts that have VMs of its routing domains.",
 	Matches: regs(regPeer),
 	Sets:    fields(flow.TunSrc, flow.TunDst, flow.TunIPv6Src, flow.TunIPv6Dst),
 	Next:    []uint8{tableEncap, tableLocal},
@@ -26,11 +26,11 @@ func paFlow(b *builder, number uint32, self, peer *tenant.Host) {
 		b.add(&pa, prioPA, o.cookie(), b.match(regPeer.is(uint64(number))), flow.Goto(tableLocal))
 		return
 	}
-	if from, to, ok := outer(self, peer); ok {
-		src, dst := outerFields(from)
+	if from, to, ok := tenant.Path(self, peer); ok {
+		src, dst := outerFields(from.Addr())
 		b.add(&pa, prioPA, o.cookie(), b.match(regPeer.is(uint64(number))),
-			flow.Set(flow.All(src), flow.Addr(from)),
-			flow.Set(flow.All(dst), flow.Addr(to)),
+			flow.Set(flow.All(src), flow.Addr(from.Addr())),
+			flow.Set(flow.All(dst), flow.Addr(to.Addr())),
 			flow.Goto(tableEncap))
 	}
 }
@@ -43,18 +43,4 @@ func outerFields(a netip.Addr) (src, dst flow.Field) {
 		return flow.TunSrc, flow.TunDst
 	}
 	return flow.TunIPv6Src, flow.TunIPv6Dst
-}
-
-// outer returns the outer addresses of packets from one host to another: the
-// sender's first address of a family that both have, and the receiver's first of
-// that family. The two directions may so differ in family.
-func outer(from, to *tenant.Host) (src, dst netip.Addr, ok bool) {
-	for _, s := range from.ProviderAddresses {
-		for _, d := range to.ProviderAddresses {
-			if s.PA.Addr().Is4() == d.PA.Addr().Is4() {
-				return s.PA.Addr(), d.PA.Addr(), true
-			}
-		}
-	}
-	return netip.Addr{}, netip.Addr{}, false
 }

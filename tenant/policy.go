@@ -46,7 +46,7 @@ func (a ProviderAddress) resolved() ProviderAddress {
 // terminates tunnels.
 type Host struct {
 	Name              string
-	ProviderAddresses []ProviderAddress // at least one, the preferred first
+	ProviderAddresses []ProviderAddress // at least one, the preferred family first; see [Path]
 	// OVSDB and OpenFlow say how a controller reaches the host, in OVS address
 	// syntax (unix:, tcp:, ssl:). Both empty: the host is a peer that this
 	// policy does not drive, unless the controller's settings name it.

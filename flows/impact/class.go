@@ -2,6 +2,8 @@ package impact
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
@@ -41,8 +43,7 @@ type kind struct {
 	state   [2]state
 	host    [2]hostKind
 	moved   bool // to another host
-	pa4     bool // the host's first IPv4 provider address is another
-	pa6     bool
+	pas     bool // the host has other provider addresses, or with other weights
 	tunnels bool // the host has other tunnel ports
 	vsid    bool // is in another virtual subnet
 	mac     bool // has another MAC
@@ -73,7 +74,7 @@ const (
 
 // steady reports whether nothing is different, as far as the VM and its host go.
 func (k *kind) steady() bool {
-	return k.state[0] == k.state[1] && k.host[0] == k.host[1] && !(k.moved || k.pa4 || k.pa6 || k.tunnels || k.vsid || k.mac)
+	return k.state[0] == k.state[1] && k.host[0] == k.host[1] && !(k.moved || k.pas || k.tunnels || k.vsid || k.mac)
 }
 
 // class is VMs that nothing tells apart.
@@ -202,7 +203,7 @@ func (j *judge) classify(d *domain) {
 }
 
 func (j *judge) kindOf(d *domain, v *vm) (k kind) {
-	var first [2][2]netip.Addr // of each family, on each side
+	var pas [2][]tenant.ProviderAddress // on each side
 	direct := true
 	k.six = v.any().CA.Addr().Is6()
 	_, q := d.find(v.any().CA.Addr())
@@ -219,7 +220,7 @@ func (j *judge) kindOf(d *domain, v *vm) (k kind) {
 		default:
 			k.state[i] = attached
 		}
-		k.host[i], first[i] = s.hostKind(v.host[i])
+		k.host[i], pas[i] = s.hostKind(v.host[i])
 		direct = direct && q != nil && q.subnet[i]
 		k.allowed = k.allowed || j.o.AllowLoss != nil && j.o.AllowLoss(r)
 		if s.exact {
@@ -234,7 +235,7 @@ func (j *judge) kindOf(d *domain, v *vm) (k kind) {
 	}
 	if b, a := v.rec[0], v.rec[1]; b != nil && a != nil {
 		k.moved = v.host[0] != v.host[1]
-		k.pa4, k.pa6 = first[0][0] != first[1][0], first[0][1] != first[1][1]
+		k.pas = !slices.Equal(pas[0], pas[1])
 		k.tunnels = !sameTunnels(j.before.views[v.host[0]], j.after.views[v.host[1]])
 		k.vsid = b.VSID != a.VSID
 		k.mac = b.MAC != a.MAC
@@ -243,20 +244,19 @@ func (j *judge) kindOf(d *domain, v *vm) (k kind) {
 	return k
 }
 
-// hostKind returns the kind of a host, and its first address of each family.
-func (s *side) hostKind(name string) (k hostKind, first [2]netip.Addr) {
+// hostKind returns the kind of a host, and its provider addresses.
+func (s *side) hostKind(name string) (k hostKind, pas []tenant.ProviderAddress) {
 	v := s.views[name]
 	k.any, k.per = v.Tunnels.Flow != 0, v.Tunnels.PerVSID != nil
 	h, _ := s.Policy.Host(name)
 	for _, pa := range h.ProviderAddresses {
-		n, family := 0, "4"
+		family := "4"
 		if !pa.PA.Addr().Is4() {
-			n, family = 1, "6"
+			family = "6"
 		}
-		if !first[n].IsValid() {
-			first[n] = pa.PA.Addr()
+		if !strings.Contains(k.families, family) {
 			k.families += family
 		}
 	}
-	return k, first
+	return k, h.ProviderAddresses
 }

@@ -67,3 +67,24 @@ routing_domains:
 `,
 	Topology: "underlay: {bond: true}\n",
 }
+
+// SeveralPAs is three hosts with two provider addresses each.
+var SeveralPAs = &Bed{
+	Name: "several-pas",
+	Policy: `version: 1
+hosts:
+  - {name: h1, provider_addresses: [{pa: 10.99.0.1, uplink: eth0}, {pa: 10.99.0.11, uplink: eth1}]}
+  - {name: h2, provider_addresses: [{pa: 10.99.0.2, uplink: eth1}, {pa: 10.99.0.22, uplink: eth2}]}
+  - {name: h3, provider_addresses: [10.99.0.3, {pa: 10.99.0.33, weight: 4294967295}]}
+routing_domains:
+  - rdid: "{0b1e0000-0000-4000-8000-000000000001}"
+    name: blue
+    subnets:
+      - vsid: 5001
+        prefixes: [10.0.1.0/24]
+        records:
+          - {vm: web1, ca: 10.0.1.11, mac: 02:00:00:00:01:11, iface_id: web1, host: h1}
+          - {vm: web2, ca: 10.0.1.12, mac: 02:00:00:00:01:12, iface_id: web2, host: h2}
+          - {vm: web3, ca: 10.0.1.13, mac: 02:00:00:00:01:13, iface_id: web3, host: h3}
+`,
+}

@@ -13,8 +13,10 @@ import (
 var providerRows = []Row{
 	{Name: "pa-known-only", Source: "RFC 7637, 5", Level: Says, Test: paKnownOnly,
 		Says: "NVGRE from an address that is no PA of a host of the tenant, or to another address, is dropped, and counted"},
-	{Name: "pa-policy", Source: "RFC 7637, 3.2 and 4.3", Level: Says,
-		Says: "of several PAs of a host, policy picks the one for each pair of hosts, the same on both", Note: "the first is used"},
+	{Name: "pa-policy", Source: "RFC 7637, 3.2 and 4.3", Level: Says, On: SeveralPAs, Test: paPolicy,
+		Says: "of several PAs of a host, policy (uplink, weight) picks the ones for each pair of hosts: the same two for both directions"},
+	{Name: "pa-any-accepted", Source: "RFC 7637, 4.3", Level: Says, On: SeveralPAs, Test: paAnyAccepted,
+		Says: "a receiver takes packets from each PA of a peer to each of its own, so that a change of the policy loses none"},
 	{Name: "pa-across-subnets", Source: "RFC 7637, 4.6", Level: Says, Test: outerMACNextHop,
 		Says: "hosts on different subnets of the underlay reach each other through its router"},
 	{Name: "pa-vlan-bond", Source: "HNV provider addresses", Level: HNV, On: Bonded, Test: linkLoss,
@@ -23,6 +25,44 @@ var providerRows = []Row{
 		Says: "nvgre-ofctl doctor compares the policy's provider routes with the host's routing table"},
 	{Name: "neighbour-pinned", Source: "RFC 7637, 5", Level: Says, Test: neighbourPinned,
 		Says: "no frame of the underlay changes where packets to a PA go: neither forged ARP nor GRE with a forged source nor a frame with the host's own MAC"},
+}
+
+func paPolicy(t *testing.T, n *Network) {
+	path := func(from, to string) string {
+		mark := Mark()
+		f := n.See(t, "underlay", 1, func(f *Frame) bool { return f.Carries(mark) }, func() { n.From(t, from, n.Unicast(from, to, mark)) })[0]
+		return fmt.Sprintf("%s > %s", f.Src(), f.Dst())
+	}
+	// The only uplink that both have in common.
+	if got := path("web1", "web2"); got != "10.99.0.11 > 10.99.0.2" {
+		t.Errorf("h1 to h2: %s", got)
+	}
+	if got := path("web2", "web1"); got != "10.99.0.2 > 10.99.0.11" {
+		t.Errorf("h2 to h1: %s", got)
+	}
+	// An address of weight 4294967295 beside one of weight 1, on either side.
+	for _, pair := range [][2]string{{"web1", "web3"}, {"web2", "web3"}} {
+		there, back := path(pair[0], pair[1]), path(pair[1], pair[0])
+		if a, b, _ := strings.Cut(there, " > "); back != b+" > "+a || b != "10.99.0.33" {
+			t.Errorf("%s to %s: %s, and back %s", pair[0], pair[1], there, back)
+		}
+	}
+	if m, err := n.Testbed.Ping(t.Context()); err != nil || m.Differences > 0 {
+		t.Errorf("all to all: %+v, %v", m, err)
+	}
+}
+
+func paAnyAccepted(t *testing.T, n *Network) {
+	for _, from := range n.HostNamed("h3").PAs {
+		for _, to := range n.HostNamed("h1").PAs {
+			mark := Mark()
+			ls := n.Tunnel("h3", "h1", n.VM("web1").VSID<<8)
+			ls[1].(*layers.IPv4).SrcIP, ls[1].(*layers.IPv4).DstIP = IP(from), IP(to)
+			n.See(t, "web1", 1, func(f *Frame) bool { return f.Carries(mark) }, func() {
+				n.OnWire(t, "underlay", Bytes(append(ls, gopacket.Payload(n.Unicast("web3", "web1", mark)))...))
+			})
+		}
+	}
 }
 
 // linkLoss sends a frame every 5 ms while each link of the sender's and of the

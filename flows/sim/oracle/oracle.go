@@ -485,19 +485,15 @@ func (s sender) deliver(to *tenant.LookupRecord, f packet.Frame) Verdict {
 
 func (o *Oracle) portOf(r *tenant.LookupRecord) uint32 { return o.port[r.IfaceID] }
 
-// outer returns the header between two hosts: the sender's first address of a
-// family that the receiver has too, and the receiver's first of that family.
+// outer returns the header between two hosts.
 func (o *Oracle) outer(from, to string, v tenant.VSID) (packet.Outer, bool) {
 	a, _ := o.policy.Host(from)
 	b, _ := o.policy.Host(to)
-	for _, src := range a.ProviderAddresses {
-		for _, dst := range b.ProviderAddresses {
-			if src.PA.Addr().Is4() == dst.PA.Addr().Is4() {
-				return packet.Outer{Src: src.PA.Addr(), Dst: dst.PA.Addr(), Key: v.Key(0)}, true
-			}
-		}
+	src, dst, ok := tenant.Path(&a, &b)
+	if !ok {
+		return packet.Outer{}, false
 	}
-	return packet.Outer{}, false
+	return packet.Outer{Src: src.Addr(), Dst: dst.Addr(), Key: v.Key(0)}, true
 }
 
 func (t Tunnels) sends(v tenant.VSID) bool {
