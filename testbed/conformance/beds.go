@@ -88,3 +88,49 @@ routing_domains:
           - {vm: web3, ca: 10.0.1.13, mac: 02:00:00:00:01:13, iface_id: web3, host: h3}
 `,
 }
+
+// Dual is hosts and VMs of both families. Hosts h1 and h2 share both and prefer
+// different ones; h3, behind a router, has IPv6 only.
+var Dual = &Bed{
+	Name: "dual",
+	Policy: `version: 1
+hosts:
+  - {name: h1, provider_addresses: [10.99.0.1, "fd99::1"]}
+  - {name: h2, provider_addresses: ["fd99::2", 10.99.0.2]}
+  - {name: h3, provider_addresses: ["fd99:0:0:3::3"]}
+routing_domains:
+  - rdid: "{0b1e0000-0000-4000-8000-000000000001}"
+    name: blue
+    subnets:
+      - vsid: 5001
+        prefixes: [10.0.1.0/24, "fd00:0:0:1::/64"]
+        records:
+          - {vm: web1, ca: 10.0.1.11, mac: 02:00:00:00:01:11, iface_id: web1, host: h1}
+          - {vm: web1, ca: "fd00:0:0:1::11", mac: 02:00:00:00:01:11, iface_id: web1, host: h1}
+          - {vm: web2, ca: 10.0.1.12, mac: 02:00:00:00:01:12, iface_id: web2, host: h2}
+          - {vm: web2, ca: "fd00:0:0:1::12", mac: 02:00:00:00:01:12, iface_id: web2, host: h2}
+          - {vm: web3, ca: 10.0.1.13, mac: 02:00:00:00:01:13, iface_id: web3, host: h3}
+          - {vm: web3, ca: "fd00:0:0:1::13", mac: 02:00:00:00:01:13, iface_id: web3, host: h3}
+          - {vm: many, ca: 10.0.1.21, mac: 02:00:00:00:01:21, iface_id: many, host: h1}
+          - {vm: many, ca: 10.0.1.22, mac: 02:00:00:00:01:21, iface_id: many, host: h1}
+          - {vm: many, ca: "fd00:0:0:1::21", mac: 02:00:00:00:01:21, iface_id: many, host: h1}
+      - vsid: 5002
+        prefixes: ["fd00:0:0:2::/64"]
+        records:
+          - {vm: db2, ca: "fd00:0:0:2::12", mac: 02:00:00:00:02:12, iface_id: db2, host: h2}
+  - rdid: "{0b1e0000-0000-4000-8000-000000000002}"
+    name: red
+    subnets:
+      - vsid: 6001
+        prefixes: [10.0.1.0/24, "fd00:0:0:1::/64"]
+        records:
+          - {vm: red1, ca: "fd00:0:0:1::11", mac: 02:00:00:00:01:11, iface_id: red1, host: h1}
+          - {vm: red2, ca: "fd00:0:0:1::12", mac: 02:00:00:00:01:12, iface_id: red2, host: h2}
+          - {vm: redonly, ca: "fd00:0:0:1::77", mac: 02:00:00:00:01:77, iface_id: redonly, host: h2}
+`,
+	Topology: `underlay:
+  subnets:
+    - {name: rack1, prefix: 10.99.0.0/24, router: 10.99.0.254, prefix6: "fd99::/64", router6: "fd99::fe"}
+    - {name: rack2, prefix: "fd99:0:0:3::/64", router: "fd99:0:0:3::fe"}
+`,
+}
