@@ -1,6 +1,9 @@
 package conformance
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 var recordRows = []Row{
 	{Name: "record-static", Source: "HNV lookup records, type Static", Level: HNV, Test: recordStatic,
@@ -17,11 +20,30 @@ var recordRows = []Row{
 		Says: "a CA with rule Nat is rewritten one to one between two PAs, without encapsulation"},
 	{Name: "use-vm-mac", Source: "HNV lookup records, UseVmMACAddress", Level: HNV, Note: "the MAC is always the record's",
 		Says: "a record may leave the MAC to the VM's own adapter"},
-	{Name: "several-cas", Source: "HNV", Level: HNV, Note: "one CA for each VM",
+	{Name: "several-cas", Source: "HNV", Level: HNV, On: Dual, Test: severalCAs,
 		Says: "one adapter may have several CAs of its subnet, in both families"},
 }
 
 func recordStatic(t *testing.T, n *Network) { unicastToLocation(t, n) }
+
+func severalCAs(t *testing.T, n *Network) {
+	many := n.VM("many")
+	for _, a := range many.Addresses {
+		ca, _, _ := strings.Cut(a, "/")
+		for _, from := range []string{"web1", "web2", "web3"} {
+			if out, ok := n.Ping(t, from, ca); !ok {
+				t.Errorf("%s to %s: %s", from, ca, out)
+			}
+		}
+		to := n.VM("web2").CA
+		if strings.Contains(ca, ":") {
+			to = n.of("web2", true)
+		}
+		mark := Mark()
+		frame := Bytes(UDPFrame(MAC(many.MAC), MAC(n.VM("web2").MAC), ca, to, mark)...)
+		n.See(t, "web2", 1, func(f *Frame) bool { return f.Carries(mark) }, func() { n.From(t, "many", frame) })
+	}
+}
 
 func recordMoves(t *testing.T, n *Network) {
 	reached := func() bool { _, ok := n.Ping(t, "web1", n.VM("roam").CA); return ok }

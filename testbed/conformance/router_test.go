@@ -11,8 +11,8 @@ import (
 var routerRows = []Row{
 	{Name: "gateway-echo", Source: "HNV", Level: HNV, Test: gatewayEcho,
 		Says: "the gateway of each subnet answers echo requests, on every host"},
-	{Name: "gateway-echo-ipv6", Source: "HNV", Level: HNV,
-		Says: "and over IPv6", Note: "customer addresses are IPv4 only"},
+	{Name: "gateway-echo-ipv6", Source: "HNV", Level: HNV, On: Dual, Test: gatewayEcho6,
+		Says: "and over IPv6, by its global and its link-local address"},
 	{Name: "routed-ttl", Source: "RFC 1812, 5.3.1", Level: Must, Test: routedTTL,
 		Says: "between subnets the TTL is decremented and the source MAC becomes the router's; within one neither changes"},
 	{Name: "ttl-expired-dropped", Source: "RFC 1812, 5.3.1", Level: Must, Test: ttlExpired,
@@ -43,6 +43,19 @@ func gatewayEcho(t *testing.T, n *Network) {
 	}
 	if out, ok := n.Ping(t, "web1", n.VM("db1").Gateways[0]); !ok {
 		t.Errorf("the gateway of another subnet: %s", out)
+	}
+}
+
+func gatewayEcho6(t *testing.T, n *Network) {
+	for _, vm := range []string{"web1", "web2", "web3", "db2"} {
+		for _, g := range n.VM(vm).Gateways {
+			if out, ok := n.Ping(t, vm, g); !ok || !strings.Contains(out, "ttl=64") {
+				t.Errorf("%s to %s: %s", vm, g, out)
+			}
+		}
+		if out, ok := n.Ping(t, vm, routerLinkLocal+"%eth0"); !ok {
+			t.Errorf("%s to %s: %s", vm, routerLinkLocal, out)
+		}
 	}
 }
 
