@@ -3,6 +3,7 @@ package controller
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"maps"
 	"os"
 	"slices"
@@ -79,6 +80,25 @@ func (c *Controller) Status() *admin.Status {
 	}
 	s.Judge()
 	return s
+}
+
+// Wanted implements [admin.Source], with the octets of [openflow.Encoded]; groups
+// and meters are among them.
+func (c *Controller) Wanted(name string) (iter.Seq[string], bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	h := c.hosts[name]
+	if h == nil || h.desired == nil {
+		return nil, false
+	}
+	flows := h.desired.Flows // a snapshot
+	return func(yield func(string) bool) {
+		for f := range flows.All() {
+			if !yield(string(f)) {
+				return
+			}
+		}
+	}, true
 }
 
 // mostAbsent is how many absent VMs a status names.

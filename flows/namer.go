@@ -237,7 +237,10 @@ func (n *Namer) Owners(cookie uint64) []Owner {
 
 // OwnerText returns the owners of a cookie in one line.
 func (n *Namer) OwnerText(cookie uint64) string {
-	if !Ours(cookie) {
+	switch {
+	case Probe(cookie):
+		return "a ping under way"
+	case !Ours(cookie):
 		return "foreign"
 	}
 	owners := n.Owners(cookie)

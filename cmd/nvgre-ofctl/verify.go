@@ -3,28 +3,19 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/nvgre-ofctl/nvgre-ofctl/controller"
-	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
-	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
-	"github.com/nvgre-ofctl/nvgre-ofctl/flows/explain"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/verify"
-	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb"
-	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb/ovsaddr"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
@@ -32,6 +23,8 @@ type verifyOptions struct {
 	api      connection
 	policy   string
 	compiled bool
+	wanted   bool
+	admin    string
 	output   string
 	most     int
 	timeout  time.Duration
@@ -51,7 +44,9 @@ to the host's own stack are counterexamples: no policy means that.
 
 Without flags the flows are read back from the switches of the settings, and the
 ports from their OVSDB. Nothing is changed, and no controller need run.
-With --compiled the flows are those that the policy gives these hosts. With
+With --compiled the flows are those that the policy gives these hosts, with
+--wanted those that the running controller wants them to have, which it tells by
+its admin socket: these are what came of all changes since its start. With
 --policy nothing is asked: the flows are compiled from the file, with every VM
 attached where it puts it, as compile does.
 
@@ -65,6 +60,8 @@ that nobody can judge, 4 if hosts do not answer.`,
 	o.api.addFlags(cmd, 0)
 	f.StringVar(&o.policy, "policy", "", "a policy file to prove by itself, before it is applied; - is standard input")
 	f.BoolVar(&o.compiled, "compiled", false, "prove the flows that the hosts should have, not those they have")
+	f.BoolVar(&o.wanted, "wanted", false, "prove the flows that the running controller wants the hosts to have")
+	f.StringVar(&o.admin, "admin-socket", "", "with --wanted: the controller's admin socket, if not that of the settings")
 	f.StringVarP(&o.output, "output", "o", "text", "text or json")
 	f.IntVar(&o.most, "max", 10, "how many counterexamples to look for")
 	f.DurationVar(&o.timeout, "timeout", time.Minute, "how long the hosts may take to answer")
@@ -80,8 +77,11 @@ func runVerify(cmd *cobra.Command, o *verifyOptions) error {
 	if o.most < 1 {
 		return usagef("--max is %d: want 1 or more", o.most)
 	}
-	if o.policy != "" && (o.compiled || o.api.config != "" || o.api.named()) {
-		return usagef("--policy proves a file by itself: leave out --compiled, --config and --api")
+	if o.compiled && o.wanted {
+		return usagef("--compiled and --wanted are two things: give one")
+	}
+	if o.policy != "" && (o.compiled || o.wanted || o.api.config != "" || o.api.named()) {
+		return usagef("--policy proves a file by itself: leave out --compiled, --wanted, --config and --api")
 	}
 	var n verify.Network
 	var silent []error
@@ -156,7 +156,10 @@ func liveNetwork(ctx context.Context, o *verifyOptions) (n verify.Network, silen
 	group.SetLimit(maxAsked)
 	for i, name := range names {
 		group.Go(func() error {
-			hosts[i], errs[i] = askHost(ctx, s, n.Policy, &d, name, !o.compiled)
+			hosts[i], errs[i] = askHost(ctx, s, n.Policy, &d, name, !o.compiled && !o.wanted)
+			if o.wanted && errs[i] == nil {
+				hosts[i].Flows, errs[i] = wantedFlows(ctx, cmp.Or(o.admin, s.AdminSocket), name)
+			}
 			return nil
 		})
 	}
@@ -174,115 +177,6 @@ func liveNetwork(ctx context.Context, o *verifyOptions) (n verify.Network, silen
 		n = verify.Compiled(n.Policy, views)
 	}
 	return n, silent, context.Cause(ctx)
-}
-
-// hostState is what a host's OVSDB tells.
-type hostState struct {
-	view  flows.HostView
-	state ovsdb.State
-	port  string // name of the flow-based tunnel port
-}
-
-// explained returns the state as package explain wants it.
-func (h *hostState) explained() explain.Host {
-	e := explain.Host{View: h.view, Names: portNamesOf(&h.state, h.port), MACs: make(map[string]string), PAs: h.state.EncapIPs}
-	for _, a := range h.state.Attachments {
-		if !a.Inactive {
-			e.MACs[a.IfaceID] = a.MAC
-		}
-	}
-	return e
-}
-
-// observeHost asks a host's OVSDB for its ports.
-func observeHost(ctx context.Context, s *settings.Settings, p *tenant.Policy, d *dumpOptions, name string) (*hostState, error) {
-	db := dumpDatabase(s, p, d, name)
-	if db.IsZero() {
-		return nil, fmt.Errorf("host %s has no OVSDB address in the settings or the policy: what goes there is not known", name)
-	}
-	var conf *tls.Config
-	if db.NeedsTLS() {
-		var err error
-		if conf, err = ovsaddr.LoadTLS(s.TLS.CA, s.TLS.Certificate, s.TLS.PrivateKey); err != nil {
-			return nil, err
-		}
-	}
-	state, err := controller.Observe(ctx, db, conf, s.Bridge)
-	if err != nil {
-		return nil, fmt.Errorf("host %s: OVSDB at %s: %w", name, db, explainContext(ctx, err))
-	}
-	h := &hostState{view: flows.HostView{Name: name, Tunnels: flows.TunnelPorts{Flow: state.TunnelOFPort}}, state: state, port: s.TunnelPort}
-	if s.PortMode == settings.PortPerVSID {
-		h.view.Tunnels.PerVSID = state.VSIDPorts
-		if h.view.Tunnels.PerVSID == nil {
-			h.view.Tunnels.PerVSID = map[tenant.VSID]uint32{}
-		}
-	}
-	for _, a := range state.Attachments {
-		if !a.Inactive {
-			h.view.Attachments = append(h.view.Attachments, flows.Attachment{IfaceID: a.IfaceID, OFPort: a.OFPort})
-		}
-	}
-	return h, nil
-}
-
-// portNamesOf returns the names of a host's ports by number.
-func portNamesOf(state *ovsdb.State, tunnel string) map[uint32]string {
-	names := make(map[uint32]string)
-	for id, port := range state.VSIDPorts {
-		names[port] = ovsdb.VSIDPortName(id)
-	}
-	if state.TunnelOFPort != 0 {
-		names[state.TunnelOFPort] = tunnel
-	}
-	for _, a := range state.Attachments {
-		if a.OFPort != 0 {
-			names[a.OFPort] = a.Interface
-		}
-	}
-	return names
-}
-
-// hostFlows reads the flows of a host's switch: those that can be expressed, in
-// their order, and those that cannot.
-func hostFlows(ctx context.Context, s *settings.Settings, p *tenant.Policy, d *dumpOptions, name string) (fs []flow.Flow, odd []verify.OddFlow, err error) {
-	ep, conf, err := dumpAddress(s, p, d, name)
-	if err != nil {
-		return nil, nil, err
-	}
-	session, err := controller.Dial(ctx, ep, conf, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, nil, explainSwitch(name, ep, explainContext(ctx, err))
-	}
-	defer session.Close()
-	err = session.ReadFlows(ctx, 0, 0, func(st *openflow.Stat) error {
-		if st.Unknown == "" {
-			fs = append(fs, st.Flow)
-		} else {
-			odd = append(odd, verify.OddFlow{Flow: st.Flow, MatchKnown: st.MatchKnown, Why: st.Unknown})
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, nil, explainSwitch(name, ep, explainContext(ctx, err))
-	}
-	slices.SortStableFunc(fs, func(a, b flow.Flow) int { return flow.Compare(&a, &b) })
-	return fs, odd, nil
-}
-
-// askHost asks a host's OVSDB for its ports and, if wanted, its switch for its
-// flows.
-func askHost(ctx context.Context, s *settings.Settings, p *tenant.Policy, d *dumpOptions, name string, withFlows bool) (*verify.Host, error) {
-	state, err := observeHost(ctx, s, p, d, name)
-	if err != nil {
-		return nil, err
-	}
-	h := &verify.Host{View: state.view}
-	if !withFlows {
-		return h, nil
-	}
-	h.Flows, h.Odd, err = hostFlows(ctx, s, p, d, name)
-	return h, err
 }
 
 // progress shows on a terminal how far the proof is; nil where w is none.

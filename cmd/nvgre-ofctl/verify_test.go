@@ -36,7 +36,8 @@ func TestVerifyLive(t *testing.T) {
 	}
 	config := file(t, "nvgre.yaml", conf)
 
-	daemon := command("controller", "--config", config, "--admin-socket", file(t, "x", "")+".sock")
+	socket := file(t, "x", "") + ".sock"
+	daemon := command("controller", "--config", config, "--admin-socket", socket)
 	if err := daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,11 +86,20 @@ func TestVerifyLive(t *testing.T) {
 	if out, code := verify("--compiled"); !proved(out, code) {
 		t.Errorf("--compiled: code %d, %s", code, out)
 	}
+	if out, code := verify("--wanted", "--admin-socket", socket); !proved(out, code) {
+		t.Errorf("--wanted: code %d, %s", code, out)
+	}
+	if out, code := verify("--wanted", "--compiled"); code != codeUsage {
+		t.Errorf("--wanted --compiled: code %d, %s", code, out)
+	}
 
 	// Nobody repairs what is spoilt from now on.
 	_ = daemon.Process.Kill()
 	_ = daemon.Wait()
 
+	if out, code := verify("--wanted", "--admin-socket", socket); code != codeUnreachable || !strings.Contains(out, "the flows that the controller wants") {
+		t.Errorf("--wanted of nobody: code %d, %s", code, out)
+	}
 	ofctlOf("h1", "-OOpenFlow13", "add-flow", "br-int", "table=20,priority=60000,ip,actions=drop")
 	out, code := verify()
 	for _, want := range []string{"counterexample 1: a packet from record blue/", "expected  delivered to VM blue/", "ca 60000: ip -> drop", "of foreign", "policy.yaml:"} {

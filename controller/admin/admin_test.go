@@ -3,10 +3,12 @@ package admin_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,10 @@ type source struct {
 
 func (s *source) Status() *admin.Status { st := s.status; st.Judge(); return &st }
 func (s *source) Alive() error          { return s.alive }
+
+func (s *source) Wanted(host string) (iter.Seq[string], bool) {
+	return slices.Values([]string{"one", "another flow"}), host == "h 1"
+}
 
 // socket returns a path short enough for unix(7).
 func socket(t *testing.T) string {
@@ -79,6 +85,12 @@ func TestPages(t *testing.T) {
 	}
 	if want := src.Status(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if flows, err := admin.FetchWanted(ctx, path, "h 1"); err != nil || !slices.Equal(flows, []string{"one", "another flow"}) {
+		t.Errorf("wanted flows: %q, %v", flows, err)
+	}
+	if _, err := admin.FetchWanted(ctx, path, "h2"); err == nil || !strings.Contains(err.Error(), "does not drive host h2") {
+		t.Errorf("wanted flows of another host: %v", err)
 	}
 	if _, err := admin.Get(ctx, path, "/nothing"); err == nil || !strings.Contains(err.Error(), "404") {
 		t.Errorf("a page that is not there: %v", err)

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,27 @@ func FetchStatus(ctx context.Context, socket string) (*Status, error) {
 		return nil, fmt.Errorf("admin socket %s: the status cannot be read, is the daemon of the same release? %w", socket, err)
 	}
 	return s, nil
+}
+
+// FetchWanted asks the daemon at an admin socket for the flows that it wants a host
+// to have, each in the octets of [Source.Wanted].
+func FetchWanted(ctx context.Context, socket, host string) ([]string, error) {
+	body, err := Get(ctx, socket, "/v1/hosts/"+url.PathEscape(host)+"/wanted")
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for len(body) > 0 {
+		n := 0
+		if len(body) >= 4 {
+			n = int(binary.BigEndian.Uint32(body))
+		}
+		if n == 0 || len(body) < 4+n {
+			return nil, fmt.Errorf("admin socket %s: the flows of host %s end in the middle of one", socket, host)
+		}
+		all, body = append(all, string(body[4:4+n])), body[4+n:]
+	}
+	return all, nil
 }
 
 // explain says what to do where nobody answers.

@@ -1,9 +1,12 @@
 package admin
 
 import (
+	"bufio"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/http/pprof"
 	"time"
@@ -20,6 +23,9 @@ type Source interface {
 	Status() *Status
 	// Alive returns an error when the daemon's loop no longer turns.
 	Alive() error
+	// Wanted returns the flows that a host is to have, each in the octets of the
+	// daemon's own form; ok is false where the daemon does not drive that host.
+	Wanted(host string) (flows iter.Seq[string], ok bool)
 }
 
 // Server serves one admin socket.
@@ -87,6 +93,20 @@ func handler(src Source, metrics prometheus.Gatherer) http.Handler {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
 		_ = e.Encode(src.Status()) // fails only when the reader has gone
+	})
+	mux.HandleFunc("GET /v1/hosts/{host}/wanted", func(w http.ResponseWriter, r *http.Request) {
+		flows, ok := src.Wanted(r.PathValue("host"))
+		if !ok {
+			http.Error(w, "this controller does not drive host "+r.PathValue("host"), http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", "application/octet-stream")
+		b := bufio.NewWriter(w)
+		for f := range flows { // errors show at the next flush, and the reader has gone then
+			_, _ = b.Write(binary.BigEndian.AppendUint32(nil, uint32(len(f))))
+			_, _ = b.WriteString(f)
+		}
+		_ = b.Flush()
 	})
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

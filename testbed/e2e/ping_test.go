@@ -69,7 +69,7 @@ func TestPingFromThePort(t *testing.T) {
 	}
 
 	b.exec("blue-web2", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=1")
-	b.pings(0, []string{web1, web2, "-c1"}, "arrived: delivered to VM blue/web2", "the guest did not answer")
+	b.pings(0, []string{web1, web2}, "arrived: delivered to VM blue/web2", "the guest did not answer")
 	// On h2 a flow of ours is gone, and nobody repairs it: the request dies there.
 	b.exec("blue-web2", "sysctl", "-qw", "net.ipv4.icmp_echo_ignore_all=0")
 	b.exec("h2", "ovs-ofctl", "-OOpenFlow13", "add-flow", "br-int", "table=40,priority=60000,ip,dl_dst=02:00:00:00:01:12,reg2=5001,actions=drop")
@@ -77,7 +77,7 @@ func TestPingFromThePort(t *testing.T) {
 	// The way back may be broken alone.
 	b.exec("h2", "ovs-ofctl", "-OOpenFlow13", "--strict", "del-flows", "br-int", "table=40,priority=60000,ip,dl_dst=02:00:00:00:01:12,reg2=5001")
 	b.exec("h2", "ovs-ofctl", "-OOpenFlow13", "add-flow", "br-int", "table=20,priority=60000,ip,reg0=0/0,actions=drop")
-	b.pings(0, []string{web1, web2, "-c1"}, "arrived: delivered to VM blue/web2", "the guest answered, but its answer was dropped at h2/ca by a flow that is not ours")
+	b.pings(0, []string{web1, web2}, "arrived: delivered to VM blue/web2", "the guest answered, but its answer was dropped at h2/ca by a flow that is not ours")
 	if n := b.metric("nvgre_drift_total", `kind="shadowed"`); n > 2 {
 		t.Errorf("the controller names %v foreign flows over ours: two were there", n)
 	}
