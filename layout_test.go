@@ -61,7 +61,7 @@ var mayImport = map[string][]string{
 	"bench/rig":   {"tenant", "testbed/ovsproc"},
 	"bench/ovn":   {"bench/rig", "testbed/ovsproc"},
 	"bench/onevm": {"bench/rig"},
-	"bench/scale": {"bench/rig", "controller/api/client", "controller/calc", "controller/store", "flows", "tenant", "testbed/fleet", "testbed/fleet/ofswitch"},
+	"bench/scale": {"bench/rig", "controller/api/client", "controller/calc", "controller/flowset", "controller/openflow", "controller/reconcile", "controller/store", "flows", "tenant", "testbed/fleet", "testbed/fleet/ofswitch"},
 
 	"cmd/nvgre-ofctl":            {"tenant", "flows", "ovsdb", "controller", "cmd", "internal"},
 	"cmd/nvgre-ofctl/testbedcmd": {"tenant", "testbed"},

@@ -3,32 +3,46 @@ package scale
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/calc"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/flowset"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/openflow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/store"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed/fleet"
 )
 
+// sizes are what BenchmarkBlocks goes through: against the records, with few
+// hosts that hold all of them; against the hosts; and a cloud.
+var sizes = []fleet.Plan{
+	{Hosts: 10, Records: 1000, Domains: 20, DomainsPerHost: 20},
+	{Hosts: 10, Records: 10_000, Domains: 20, DomainsPerHost: 20},
+	{Hosts: 10, Records: 100_000, Domains: 20, DomainsPerHost: 20},
+	{Hosts: 10, Records: 1_000_000, Domains: 20, DomainsPerHost: 20},
+	{Hosts: 1, Records: 100_000, Domains: 2000, DomainsPerHost: 20},
+	{Hosts: 10, Records: 100_000, Domains: 2000, DomainsPerHost: 20},
+	{Hosts: 100, Records: 100_000, Domains: 2000, DomainsPerHost: 20},
+	{Hosts: 1000, Records: 100_000, Domains: 2000, DomainsPerHost: 20},
+	{Hosts: 1000, Records: 1_000_000, Domains: 2000, DomainsPerHost: 20},
+}
+
 // BenchmarkBlocks measures, in one process without switches, what a cold start
 // does: open the store, load the policy, compile every routing domain once and
-// put the hosts' sets together; and then one record's change in the engine.
+// put the hosts' sets together; and then one record's change in the engine, and
+// what a resync compares for one host.
 func BenchmarkBlocks(b *testing.B) {
 	var points []point
-	for _, p := range []fleet.Plan{
-		{Hosts: 1000, Records: 20_000, Domains: 2000, DomainsPerHost: 20},
-		{Hosts: 1000, Records: 100_000, Domains: 2000, DomainsPerHost: 20},
-		{Hosts: 1000, Records: 1_000_000, Domains: 2000, DomainsPerHost: 20},
-		{Hosts: 100, Records: 1_000_000, Domains: 2000, DomainsPerHost: 20},
-		{Hosts: 10, Records: 100_000, Domains: 200, DomainsPerHost: 20},
-		{Hosts: 10, Records: 1000, Domains: 20, DomainsPerHost: 20},
-	} {
-		b.Run(fmt.Sprintf("hosts=%d/records=%d", p.Hosts, p.Records), func(b *testing.B) {
+	for _, p := range sizes {
+		b.Run(fmt.Sprintf("hosts=%d/records=%d/domains=%d", p.Hosts, p.Records, p.Domains), func(b *testing.B) {
 			dir := b.TempDir()
 			policy := policyOf(b, p)
 			seed(b, dir, policy)
@@ -100,6 +114,9 @@ func blocks(b *testing.B, dir string, layout *fleet.Layout) point {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	b.ReportMetric(mib(m.HeapAlloc), "MiB-heap")
+	heapProfile(b, fmt.Sprintf("heap-%d-%d", p.Hosts, p.Records))
+	resync := resyncOf(b, updates[0].Want)
+	b.ReportMetric(ms(resync), "ms-resync")
 
 	const changes = 200
 	var took time.Duration
@@ -122,5 +139,35 @@ func blocks(b *testing.B, dir string, layout *fleet.Layout) point {
 		took += time.Since(start)
 	}
 	b.ReportMetric(float64(took.Microseconds())/changes, "µs-change")
-	return point{p.Hosts, p.Records, (loaded - opened).Seconds(), (all - loaded).Seconds(), float64(took.Microseconds()) / changes, mib(m.HeapAlloc)}
+	return point{p, (loaded - opened).Seconds(), (all - loaded).Seconds(), ms(took) / changes, ms(resync), mib(m.HeapAlloc)}
+}
+
+// resyncOf returns how long it takes to compare what a switch holds, where it
+// holds what it should, with what it should.
+func resyncOf(b *testing.B, want flowset.Composition) time.Duration {
+	start := time.Now()
+	r := reconcile.NewReader(want)
+	for f := range want.Unordered() {
+		r.Add(&openflow.Entry{Octets: []byte(f)})
+	}
+	if plan := reconcile.NewPlan(r.Actual(), reconcile.Desired{Flows: want}, nil); len(plan.Puts)+plan.Deleted() > 0 {
+		b.Fatalf("%d flows differ from themselves", len(plan.Puts)+plan.Deleted())
+	}
+	return time.Since(start)
+}
+
+// heapProfile writes a profile of this process's heap into the directory of the
+// flag.
+func heapProfile(b *testing.B, name string) {
+	if *profiles == "" {
+		return
+	}
+	f, err := os.Create(filepath.Join(*profiles, name+".pprof"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	if err := pprof.Lookup("heap").WriteTo(f, 0); err != nil {
+		b.Fatal(err)
+	}
 }
