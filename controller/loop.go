@@ -128,7 +128,7 @@ func (c *Controller) observe(h *host) {
 func (c *Controller) inputOf(h *host) calc.Input {
 	in := calc.Input{
 		Attachments: attached(&h.state),
-		Tunnels:     flows.TunnelPorts{Flow: h.state.TunnelOFPort},
+		Tunnels:     flows.TunnelPorts{Flow: h.state.TunnelOFPort, FlowID: c.settings.FlowID},
 		Elsewhere:   !h.ready(),
 	}
 	if c.settings.PortMode == settings.PortPerVSID {

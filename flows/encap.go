@@ -34,10 +34,15 @@ func encapFlow(b *builder, u Unit) {
 		out)
 }
 
-// FlowIDs is how many different FlowIDs packets get: 1 to FlowIDs. 0 means that
-// there is none (RFC 7637 section 3.2). Each costs a datapath flow for each pair
-// of VMs that talk, however many connections they have.
-const FlowIDs = 64
+// Packets get one of FlowIDs different FlowIDs, from FirstFlowID on; 0 would mean
+// that there is none (RFC 7637 section 3.2). Each costs a datapath flow for each
+// pair of VMs that talk, however many connections they have. They have all
+// values of the lower six bits, so that a router which folds the key by exclusive or
+// takes them to 64 paths evenly; any other good hash takes them to some 40 of 64.
+const (
+	FlowIDs     = 64
+	FirstFlowID = 64
+)
 
 // flowIDGroup gives a packet a FlowID, the same for all packets of a connection,
 // and sends it out by a gre port.
@@ -45,7 +50,7 @@ func flowIDGroup(port uint32) flow.Group {
 	g := flow.Group{ID: groupFlowID, Type: flow.GroupSelect, Buckets: make([]flow.Bucket, FlowIDs)}
 	low := flow.Bits{Field: flow.TunID, N: 8}
 	for i := range g.Buckets {
-		g.Buckets[i] = flow.Bucket{Weight: 1, Actions: []flow.Action{flow.Set(low, flow.Uint(uint64(i+1))), flow.Output(port)}}
+		g.Buckets[i] = flow.Bucket{Weight: 1, Actions: []flow.Action{flow.Set(low, flow.Uint(FirstFlowID+uint64(i))), flow.Output(port)}}
 	}
 	return g
 }

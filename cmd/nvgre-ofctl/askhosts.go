@@ -77,7 +77,7 @@ func observeHost(ctx context.Context, s *settings.Settings, p *tenant.Policy, d 
 	if err != nil {
 		return nil, fmt.Errorf("host %s: OVSDB at %s: %w", name, db, explainContext(ctx, err))
 	}
-	h := &hostState{view: flows.HostView{Name: name, Tunnels: flows.TunnelPorts{Flow: state.TunnelOFPort}}, state: state, port: s.TunnelPort}
+	h := &hostState{view: flows.HostView{Name: name, Tunnels: flows.TunnelPorts{Flow: state.TunnelOFPort, FlowID: s.FlowID}}, state: state, port: s.TunnelPort}
 	if s.PortMode == settings.PortPerVSID {
 		h.view.Tunnels.PerVSID = state.VSIDPorts
 		if h.view.Tunnels.PerVSID == nil {
@@ -109,31 +109,47 @@ func portNamesOf(state *ovsdb.State, tunnel string) map[uint32]string {
 	return names
 }
 
-// hostFlows reads the flows of a host's switch: those that can be expressed, in
-// their order, and those that cannot.
-func hostFlows(ctx context.Context, s *settings.Settings, p *tenant.Policy, d *dumpOptions, name string) (fs []flow.Flow, odd []verify.OddFlow, err error) {
+// held is what a host's switch holds: the flows that can be expressed, in their
+// order, those that cannot, and the groups that can.
+type held struct {
+	flows  []flow.Flow
+	odd    []verify.OddFlow
+	groups []flow.Group
+}
+
+// hostFlows reads what a host's switch holds.
+func hostFlows(ctx context.Context, s *settings.Settings, p *tenant.Policy, d *dumpOptions, name string) (h held, err error) {
 	ep, conf, err := dumpAddress(s, p, d, name)
 	if err != nil {
-		return nil, nil, err
+		return h, err
 	}
 	session, err := controller.Dial(ctx, ep, conf, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return nil, nil, explainSwitch(name, ep, explainContext(ctx, err))
+		return h, explainSwitch(name, ep, explainContext(ctx, err))
 	}
 	defer session.Close()
 	err = session.ReadFlows(ctx, 0, 0, func(st *openflow.Stat) error {
 		if st.Unknown == "" {
-			fs = append(fs, st.Flow)
+			h.flows = append(h.flows, st.Flow)
 		} else {
-			odd = append(odd, verify.OddFlow{Flow: st.Flow, MatchKnown: st.MatchKnown, Why: st.Unknown})
+			h.odd = append(h.odd, verify.OddFlow{Flow: st.Flow, MatchKnown: st.MatchKnown, Why: st.Unknown})
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, nil, explainSwitch(name, ep, explainContext(ctx, err))
+		return h, explainSwitch(name, ep, explainContext(ctx, err))
 	}
-	slices.SortStableFunc(fs, func(a, b flow.Flow) int { return flow.Compare(&a, &b) })
-	return fs, odd, nil
+	err = session.ReadGroups(ctx, func(e *openflow.Entry) error {
+		if g, err := openflow.Encoded(e.Octets).Group(); err == nil {
+			h.groups = append(h.groups, g)
+		}
+		return nil
+	})
+	if err != nil {
+		return h, explainSwitch(name, ep, explainContext(ctx, err))
+	}
+	slices.SortStableFunc(h.flows, func(a, b flow.Flow) int { return flow.Compare(&a, &b) })
+	return h, nil
 }
 
 // askHost asks a host's OVSDB for its ports and, if wanted, its switch for its
@@ -147,6 +163,7 @@ func askHost(ctx context.Context, s *settings.Settings, p *tenant.Policy, d *dum
 	if !withFlows {
 		return h, nil
 	}
-	h.Flows, h.Odd, err = hostFlows(ctx, s, p, d, name)
+	has, err := hostFlows(ctx, s, p, d, name)
+	h.Flows, h.Odd, h.Groups = has.flows, has.odd, has.groups
 	return h, err
 }

@@ -14,8 +14,6 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/explain"
-	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
-	"github.com/nvgre-ofctl/nvgre-ofctl/flows/verify"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
@@ -286,12 +284,12 @@ func askNetwork(ctx context.Context, s *settings.Settings, p *tenant.Policy) (*n
 
 // liveTable reads the flows of those hosts that are asked for.
 func (n *network) liveTable(ctx context.Context) explain.Table {
-	return func(host string) ([]flow.Flow, []verify.OddFlow, error) {
-		fs, odd, err := hostFlows(ctx, n.settings, n.policy, &dumpOptions{}, host)
+	return func(host string) (explain.Contents, error) {
+		has, err := hostFlows(ctx, n.settings, n.policy, &dumpOptions{}, host)
 		if err != nil {
 			n.unreached = true
 		}
-		return fs, odd, err
+		return explain.Contents{Flows: has.flows, Odd: has.odd, Groups: has.groups}, err
 	}
 }
 

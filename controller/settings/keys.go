@@ -81,6 +81,10 @@ func Keys() []Key {
 			func(s *Settings, v, _ string) error {
 				return word(func(s *Settings) *string { return (*string)(&s.PortMode) }, string(FlowPort), string(PortPerVSID))(s, v, "")
 			}},
+		{"flow-id", "true or false", "false",
+			"Whether packets of the flow-based port get a FlowID (RFC 7637 section 3.2), the same for all packets of a connection, by which routers of the underlay " +
+				"spread the connections of two VMs over equal paths. Open vSwitch tells TCP and SCTP connections apart by their ports, UDP only by its addresses. The ports of port-mode per-vsid have fixed keys, and with them the FlowID 0.",
+			boolean(func(s *Settings) *bool { return &s.FlowID })},
 		{"role", "master or equal", "master",
 			"The OpenFlow role that is claimed before the first write. master fences off a controller that was started earlier; equal claims nothing.",
 			func(s *Settings, v, _ string) error {

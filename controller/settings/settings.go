@@ -25,6 +25,7 @@ type Settings struct {
 	DatapathType string // "" leaves it to the switch
 	TunnelPort   string
 	PortMode     PortMode
+	FlowID       bool
 	Role         Role
 	TLS          TLS
 	Hosts        []Host // by name

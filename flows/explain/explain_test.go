@@ -91,21 +91,22 @@ func TestFaults(t *testing.T) {
 		t.Fatalf("%+v", good)
 	}
 	change := func(at string, table uint8, act func(fs []flow.Flow, i int) []flow.Flow) explain.Table {
-		return func(h string) ([]flow.Flow, []verify.OddFlow, error) {
-			fs, odd, err := desired(h)
+		return func(h string) (explain.Contents, error) {
+			has, err := desired(h)
 			if h != at {
-				return fs, odd, err
+				return has, err
 			}
+			fs := has.Flows
 			for _, s := range append(good.Hops[0].Steps, good.Hops[1].Steps...) {
 				for i := range fs {
 					if fs[i].Equal(&s.Flow) && fs[i].Table == table {
 						c := append([]flow.Flow(nil), fs...)
-						return act(c, i), odd, err
+						return explain.Contents{Flows: act(c, i)}, err
 					}
 				}
 			}
 			t.Fatalf("no flow of table %d", table)
-			return nil, nil, nil
+			return explain.Contents{}, nil
 		}
 	}
 	there := good.Hops[1].Host
@@ -114,9 +115,9 @@ func TestFaults(t *testing.T) {
 		return func(fs []flow.Flow, _ int) []flow.Flow { return append(fs, more) }
 	}
 	unknown := func(matchKnown bool) explain.Table {
-		return func(h string) ([]flow.Flow, []verify.OddFlow, error) {
-			fs, _, err := desired(h)
-			return fs, []verify.OddFlow{{Flow: flow.Flow{Table: 15, Priority: 60000}, MatchKnown: matchKnown, Why: "action 22"}}, err
+		return func(h string) (explain.Contents, error) {
+			has, err := desired(h)
+			return explain.Contents{Flows: has.Flows, Odd: []verify.OddFlow{{Flow: flow.Flow{Table: 15, Priority: 60000}, MatchKnown: matchKnown, Why: "action 22"}}}, err
 		}
 	}
 	for _, c := range []struct {
@@ -127,7 +128,7 @@ func TestFaults(t *testing.T) {
 		note  string
 	}{
 		{"lost flow", change(there, 40, func(fs []flow.Flow, i int) []flow.Flow { return append(fs[:i], fs[i+1:]...) }), explain.Dropped, "dropped at h2/local: no VM with MAC", ""},
-		{"no flows", func(string) ([]flow.Flow, []verify.OddFlow, error) { return nil, nil, nil }, explain.Dropped, "no flows of ours", ""},
+		{"no flows", func(string) (explain.Contents, error) { return explain.Contents{}, nil }, explain.Dropped, "no flows of ours", ""},
 		{"normal switching", change(host, 20, with(foreign)), explain.Undecided, "normal, learning switching", ""},
 		{"foreign port", change(host, 20, with(flow.Flow{Table: 20, Priority: 60000, Actions: []flow.Action{flow.Output(77)}})), explain.Undecided, "to port 77, where OVSDB shows", ""},
 		{"foreign drop", change(host, 20, with(flow.Flow{Table: 20, Priority: 60000})), explain.Dropped, "by a flow that is not ours", ""},
@@ -172,7 +173,8 @@ func TestEveryFlowIsExplained(t *testing.T) {
 	p, hosts := planned(t, "../testdata/routed.yaml")
 	n := flows.NewNamer(p, nil)
 	for _, h := range hosts {
-		fs, _, err := explain.Desired(p, hosts)(h.View.Name)
+		has, err := explain.Desired(p, hosts)(h.View.Name)
+		fs := has.Flows
 		if err != nil {
 			t.Fatal(err)
 		}

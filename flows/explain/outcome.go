@@ -88,7 +88,7 @@ func (t *Tracer) same(tr *Trace, v *oracle.Verdict) bool {
 	for i := range tr.Hops {
 		if w := tr.Hops[i].Input.Outer; newWire(w) != nil {
 			crossed = true
-			if !v.Tunnelled || w != v.Outer {
+			if !v.Through(w) {
 				return false
 			}
 		}

@@ -27,7 +27,14 @@ type Host struct {
 
 // Table gives the flows of a host's switch: those that can be expressed and
 // those that cannot.
-type Table func(host string) ([]flow.Flow, []verify.OddFlow, error)
+type Table func(host string) (Contents, error)
+
+// Contents is what a host's switch holds.
+type Contents struct {
+	Flows  []flow.Flow
+	Odd    []verify.OddFlow
+	Groups []flow.Group
+}
 
 // Desired returns the flows that a policy gives these hosts.
 func Desired(p *tenant.Policy, hosts []Host) Table {
@@ -38,12 +45,13 @@ func Desired(p *tenant.Policy, hosts []Host) Table {
 	}
 	place, _ := flows.Place(p, at)
 	c := flows.NewCompiler(p, place)
-	return func(host string) ([]flow.Flow, []verify.OddFlow, error) {
+	return func(host string) (Contents, error) {
 		v, ok := views[host]
 		if !ok {
-			return nil, nil, fmt.Errorf("what is attached to host %s is not known", host)
+			return Contents{}, fmt.Errorf("what is attached to host %s is not known", host)
 		}
-		return c.Host(v).Flows, nil, nil
+		r := c.Host(v)
+		return Contents{Flows: r.Flows, Groups: r.Groups}, nil
 	}
 }
 
@@ -93,7 +101,7 @@ func NewTracer(p *tenant.Policy, hosts []Host, t Table) *Tracer {
 }
 
 func stateOf(v flows.HostView) oracle.HostState {
-	s := oracle.HostState{Tunnels: oracle.Tunnels{Any: v.Tunnels.Flow != 0, PerVSID: v.Tunnels.PerVSID != nil}}
+	s := oracle.HostState{Tunnels: oracle.Tunnels{Any: v.Tunnels.Flow != 0, PerVSID: v.Tunnels.PerVSID != nil, FlowID: v.Tunnels.FlowID}}
 	if s.Tunnels.PerVSID {
 		s.Tunnels.VSIDs = make(map[tenant.VSID]bool)
 		for id, port := range v.Tunnels.PerVSID {
@@ -148,7 +156,8 @@ func (t *Tracer) host(name string) *hostFlows {
 		return h
 	}
 	h.namer = flows.NewNamer(t.policy, view.Names)
-	fs, odd, err := t.flows(name)
+	has, err := t.flows(name)
+	fs, odd := has.Flows, has.Odd
 	if err != nil {
 		h.err = err
 		return h
@@ -176,7 +185,7 @@ func (t *Tracer) host(name string) *hostFlows {
 		h.odd[len(all)] = why
 		all = append(all, f)
 	}
-	h.model, h.err = sim.NewSwitch(all, portsOf(view.View))
+	h.model, h.err = sim.NewSwitch(all, portsOf(view.View), has.Groups...)
 	return h
 }
 

@@ -15,8 +15,9 @@ const (
 	// GroupAll does every bucket, each with a copy of the packet of its own.
 	GroupAll GroupType = 0
 	// GroupSelect does one bucket. Open vSwitch takes it by a hash of the packet,
-	// the same for all packets of one transport connection, in proportion to the
-	// weights (dp_hash, its default in OpenFlow 1.3).
+	// the same for all packets of one transport connection in both directions, in
+	// proportion to the weights (dp_hash, its default in OpenFlow 1.3). Ports of
+	// UDP do not count in that hash (seen with 3.1), nor do those of fragments.
 	GroupSelect GroupType = 1
 	// GroupIndirect does its one bucket.
 	GroupIndirect GroupType = 2

@@ -151,7 +151,7 @@ func newSide(s State) *side {
 	for _, v := range s.Views {
 		d.views[v.Name] = v
 		seen[v.Name] = v.Attachments
-		h := oracle.HostState{Tunnels: oracle.Tunnels{Any: v.Tunnels.Flow != 0, PerVSID: v.Tunnels.PerVSID != nil}}
+		h := oracle.HostState{Tunnels: oracle.Tunnels{Any: v.Tunnels.Flow != 0, PerVSID: v.Tunnels.PerVSID != nil, FlowID: v.Tunnels.FlowID}}
 		if h.Tunnels.PerVSID {
 			d.exact = true
 			h.Tunnels.VSIDs = make(map[tenant.VSID]bool)

@@ -67,7 +67,7 @@ func differ(v *oracle.Verdict, j *sim.Journey) string {
 		return fmt.Sprintf("%d deliveries", len(j.Deliveries))
 	}
 	if v.Tunnelled {
-		if len(j.Hops) == 0 || len(j.Hops[0].Result.Outputs) != 1 || j.Hops[0].Result.Outputs[0].Outer != v.Outer {
+		if len(j.Hops) == 0 || len(j.Hops[0].Result.Outputs) != 1 || !v.Through(j.Hops[0].Result.Outputs[0].Outer) {
 			return "another way through the underlay"
 		}
 	}
@@ -208,6 +208,7 @@ func TestCompiledFlowsCarryOutIntent(t *testing.T) {
 		modes []mode
 	}{
 		{"flow port", []mode{modeFlow}},
+		{"flow port, FlowID", []mode{modeFlowID, modeFlow}},
 		{"port per VSID", []mode{modeVSID}},
 		{"mixed", []mode{modeFlow, modeVSID, modeBoth, modeNoPort}},
 	} {

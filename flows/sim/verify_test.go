@@ -20,7 +20,7 @@ import (
 func (w *world) network(host string, fs []flow.Flow) verify.Network {
 	n := verify.Network{Policy: w.policy}
 	for _, h := range w.hosts {
-		x := verify.Host{View: w.views[h], Flows: w.flows[h].Flows}
+		x := verify.Host{View: w.views[h], Flows: w.flows[h].Flows, Groups: w.flows[h].Groups}
 		if h == host {
 			x.Flows = fs
 		}
@@ -51,6 +51,13 @@ func TestVerifyProvesCompiledFlows(t *testing.T) {
 		}
 		if r := prove(t, w.network("", nil)); !r.Proved {
 			t.Fatalf("%v\n%v", r.Counterexamples, r.Unproved)
+		}
+		// FlowIDs change nobody's way.
+		if w, err = randomWorld(rapidDice{t}, modeFlowID, modeFlow); err != nil {
+			t.Fatal(err)
+		}
+		if r := prove(t, w.network("", nil)); !r.Proved {
+			t.Fatalf("with FlowIDs: %v\n%v", r.Counterexamples, r.Unproved)
 		}
 	})
 	w := fullWorld(t)

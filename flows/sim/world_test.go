@@ -34,6 +34,7 @@ const (
 	modeBoth               // likewise, and the port for all keys is there too
 	modeNoPort             // none
 	modeEach               // one port for each subnet, none of which is missing
+	modeFlowID             // one port for all keys, and packets have FlowIDs
 )
 
 // world is a policy, the state of its hosts, and what follows: the compiled
@@ -297,9 +298,9 @@ func newWorld(p *tenant.Policy, at map[string][]flows.Attachment, modes func(hos
 // view returns a host as the compiler sees it and as the oracle does.
 func view(p *tenant.Policy, host string, at []flows.Attachment, m mode) (flows.HostView, oracle.HostState) {
 	v := flows.HostView{Name: host, Attachments: at}
-	state := oracle.HostState{Tunnels: oracle.Tunnels{Any: m == modeFlow || m == modeBoth, PerVSID: m == modeVSID || m == modeBoth || m == modeEach}}
+	state := oracle.HostState{Tunnels: oracle.Tunnels{Any: m == modeFlow || m == modeBoth || m == modeFlowID, PerVSID: m == modeVSID || m == modeBoth || m == modeEach, FlowID: m == modeFlowID}}
 	if state.Tunnels.Any {
-		v.Tunnels.Flow = flowPort
+		v.Tunnels.Flow, v.Tunnels.FlowID = flowPort, m == modeFlowID
 	}
 	if state.Tunnels.PerVSID {
 		v.Tunnels.PerVSID = make(map[tenant.VSID]uint32)

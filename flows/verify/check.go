@@ -28,7 +28,7 @@ func (w *walker) differ(x *want) string {
 		return fmt.Sprintf("%d deliveries", n)
 	}
 	if x.Tunnelled {
-		if w.tuns != 1 || w.hops[0].sends != 1 || w.outer != x.Outer {
+		if w.tuns != 1 || w.hops[0].sends != 1 || !x.Through(w.outer) {
 			return "another way through the underlay"
 		}
 	} else if w.tuns != 0 {

@@ -23,6 +23,8 @@ type Host struct {
 	View flows.HostView
 	// Flows are the switch's flows, ours and others, in any order.
 	Flows []flow.Flow
+	// Groups are those that the flows may name.
+	Groups []flow.Group
 	// Odd are flows of the switch that package flow cannot express.
 	Odd []OddFlow
 }
@@ -54,7 +56,8 @@ func Compiled(p *tenant.Policy, views []flows.HostView) Network {
 	c := flows.NewCompiler(p, place)
 	n := Network{Policy: p}
 	for _, v := range views {
-		n.Hosts = append(n.Hosts, Host{View: v, Flows: c.Host(v).Flows})
+		r := c.Host(v)
+		n.Hosts = append(n.Hosts, Host{View: v, Flows: r.Flows, Groups: r.Groups})
 	}
 	return n
 }
@@ -77,6 +80,7 @@ const defaultCounterexamples = 10
 // packets that can come in by any port of any host. An error says that the
 // network cannot be judged at all, or that ctx ended first.
 func Verify(ctx context.Context, n Network, o Options) (*Report, error) {
+	n.Hosts = withoutFlowIDs(n.Hosts)
 	e, err := newEngine(n, o)
 	if err != nil {
 		return nil, err
@@ -231,7 +235,7 @@ func newEngine(n Network, o Options) (*engine, error) {
 
 // stateOf returns a host as the oracle sees it.
 func stateOf(v flows.HostView) oracle.HostState {
-	s := oracle.HostState{Tunnels: oracle.Tunnels{Any: v.Tunnels.Flow != 0, PerVSID: v.Tunnels.PerVSID != nil}}
+	s := oracle.HostState{Tunnels: oracle.Tunnels{Any: v.Tunnels.Flow != 0, PerVSID: v.Tunnels.PerVSID != nil, FlowID: v.Tunnels.FlowID}}
 	if s.Tunnels.PerVSID {
 		s.Tunnels.VSIDs = make(map[tenant.VSID]bool)
 		for id, port := range v.Tunnels.PerVSID {

@@ -134,3 +134,6 @@ routing_domains:
     - {name: rack2, prefix: "fd99:0:0:3::/64", router: "fd99:0:0:3::fe"}
 `,
 }
+
+// Entropic is Basic with FlowIDs.
+var Entropic = &Bed{Name: "flow-id", Policy: Basic.Policy, Topology: Basic.Topology, Settings: []string{"flow-id: true"}}

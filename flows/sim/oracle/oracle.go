@@ -41,6 +41,9 @@ type Tunnels struct {
 	// FlowID 0 only, with the subnets that have one.
 	PerVSID bool
 	VSIDs   map[tenant.VSID]bool
+	// FlowID says that what the host sends has some FlowID, but in the mode of one
+	// port for each subnet.
+	FlowID bool
 }
 
 // HostState is what there is on a host.
@@ -480,6 +483,8 @@ func (s sender) deliver(to *tenant.LookupRecord, f packet.Frame) Verdict {
 	}
 	v := s.Received(there, outer, f)
 	v.Tunnelled, v.Outer = true, outer
+	t := s.hosts[s.host].Tunnels
+	v.AnyFlowID = t.FlowID && !t.PerVSID
 	return v
 }
 

@@ -132,6 +132,15 @@ type Verdict struct {
 	// Tunnelled says that the packet crosses the underlay, within Outer.
 	Tunnelled bool
 	Outer     packet.Outer
+	AnyFlowID bool // its FlowID may be any, and is not the one in Outer
+}
+
+// Through reports whether o is the NVGRE header that is meant.
+func (v *Verdict) Through(o packet.Outer) bool {
+	if v.AnyFlowID {
+		o.Key = o.Key&^0xff | v.Outer.Key&0xff
+	}
+	return v.Tunnelled && o == v.Outer
 }
 
 // String returns the verdict in one line.
