@@ -13,7 +13,8 @@ import (
 
 // freeURL returns a URL of a port that is free now.
 func freeURL(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	// Of an address of its own, so that no outgoing connection takes it meanwhile.
+	l, err := net.Listen("tcp", "127.23.7.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
