@@ -19,8 +19,8 @@ var neighbourRows = []Row{
 		Says: "ARP for an address that only another tenant has is not answered"},
 	{Name: "arp-probe", Source: "RFC 5227, 2.1", Level: Says, Test: arpProbe,
 		Says: "a probe is answered where another VM has the address, and not where it is the sender's own"},
-	{Name: "arp-unicast-delivered", Source: "RFC 1122, 2.3.2.1", Level: May,
-		Says: "unicast ARP, by which a VM checks that a neighbour still answers, reaches that neighbour", Note: "the host answers for it"},
+	{Name: "arp-unicast-delivered", Source: "RFC 1122, 2.3.2.1", Level: May, Test: arpUnicast,
+		Says: "unicast ARP, by which a VM checks that a neighbour still answers, reaches that neighbour, and its answer who asked"},
 	{Name: "nd-real-mac", Source: "RFC 4861, 7.2", Level: HNV, On: Dual, Test: ndRealMAC,
 		Says: "a neighbour solicitation for a VM of the subnet is answered with that VM's own MAC, solicited, by the sender's host; nothing enters the underlay"},
 	{Name: "nd-gateway", Source: "RFC 4861, 7.2", Level: HNV, On: Dual, Test: ndGateway,
@@ -103,4 +103,17 @@ func arpProbe(t *testing.T, n *Network) {
 			t.Errorf("a probe of %s gets %d answers, want some: %v", target, len(got), want)
 		}
 	}
+}
+
+func arpUnicast(t *testing.T, n *Network) {
+	web1, web2 := n.VM("web1"), n.VM("web2")
+	ls := ARPRequest(MAC(web1.MAC), web1.CA, web2.CA)
+	ls[0] = Ethernet(MAC(web1.MAC), MAC(web2.MAC), layers.EthernetTypeARP)
+	n.See(t, "web2", 1, func(f *Frame) bool {
+		return f.ARP != nil && f.ARP.Operation == layers.ARPRequest && string(f.Eth.SrcMAC) == string(MAC(web1.MAC))
+	}, func() {
+		n.See(t, "web1", 1, func(f *Frame) bool {
+			return f.ARP != nil && f.ARP.Operation == layers.ARPReply && string(f.Eth.SrcMAC) == string(MAC(web2.MAC))
+		}, func() { n.From(t, "web1", Bytes(ls...)) })
+	})
 }
