@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,6 +44,28 @@ func BenchmarkVMToVM(b *testing.B) {
 			b.ReportMetric(median(o), kind.unit)
 			b.ReportMetric(median(p), kind.unit+"-NORMAL")
 			b.ReportMetric(median(o)/median(p), "ratio")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkFlowID compares the rate between two VMs on two hosts with FlowIDs with
+// that on an equal testbed without, by turns. The ratio is that of the medians.
+func BenchmarkFlowID(b *testing.B) {
+	ovstest.Require(b, "iperf3")
+	with, without := up(b, "hnv-blue-red", "flow-id: true"), up(b, "hnv-blue-red")
+	with.ready()
+	without.ready()
+	for _, args := range [][]string{{"-t", "1"}, {"-t", "1", "-P", "8"}} {
+		b.Run(strings.TrimLeft(strings.Join(args, ""), "-"), func(b *testing.B) {
+			var on, off []float64
+			for range max(5, b.N) {
+				on = append(on, with.iperf("Blue1", "Blue2", args...))
+				off = append(off, without.iperf("Blue1", "Blue2", args...))
+			}
+			b.ReportMetric(median(on), "Mbit/s-on")
+			b.ReportMetric(median(off), "Mbit/s-off")
+			b.ReportMetric(median(on)/median(off), "ratio")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
