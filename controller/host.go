@@ -40,6 +40,8 @@ type host struct {
 	// no role fences the database, as it does the switch.
 	mayWrite func() bool
 
+	lag lag
+
 	mu        sync.Mutex
 	config    *ovsdb.Config     // wanted; nil: not known yet
 	marks     map[string]string // wanted nvgre-installed by Interface name

@@ -195,6 +195,9 @@ func (c *Controller) await(h *host, k installedKey, r *tenant.LookupRecord) {
 func (c *Controller) confirm(h *host) {
 	s := h.driver.Status()
 	h.confirmed = s.Installed
+	if h.desired != nil && s.Installed >= h.desired.Revision {
+		h.lag.end()
+	}
 	c.waits.confirmed(h, s.Installed)
 	if was := h.refused; len(s.Refused) > 0 || len(was) > 0 {
 		h.refused = map[string]bool{} // "" stands for all VMs

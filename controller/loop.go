@@ -246,6 +246,7 @@ func (c *Controller) hand(h *host, d reconcile.Desired, keep bool) {
 	c.mu.Lock()
 	h.desired = &d
 	c.mu.Unlock()
+	h.lag.begin(time.Now())
 	h.driver.Set(d)
 }
 

@@ -141,7 +141,7 @@ func (c *Controller) hostStatus(h *host) admin.Host {
 		Waiting:    !h.seen && !c.graceOver,
 		OVSVersion: h.state.Version, SystemID: h.state.SystemID,
 		InSync:         d.InSync && d.Wanted == h.revision() && c.told == c.policy,
-		RevisionWanted: d.Wanted, RevisionInstalled: d.Installed,
+		RevisionWanted: d.Wanted, RevisionInstalled: d.Installed, LagSeconds: h.lag.seconds(time.Now()),
 		FlowsWanted: d.FlowsWanted, FlowsInstalled: d.FlowsInstalled, FlowsForeign: d.FlowsForeign, FlowsKept: d.FlowsKept,
 		LastSync: d.LastSync, LastSyncSeconds: d.LastSyncDuration.Seconds(),
 		FlowsRefused: d.NumRefuse, Refused: []admin.Refusal{}, Problems: append([]string{}, h.state.Problems...),

@@ -64,7 +64,8 @@ func TestPolicyFromTheStore(t *testing.T) {
 	w.attachFirst(3)
 	st := w.await("all VMs are installed", func(s *admin.Status) bool {
 		// etcd elects itself in the first second, and says so.
-		return installedEverywhere(3)(s) && s.Healthy && s.Store != nil && s.Store.Connected && len(s.Elsewhere) == 0
+		return installedEverywhere(3)(s) && s.Healthy && s.Store != nil && s.Store.Connected && len(s.Elsewhere) == 0 &&
+			s.Hosts[0].LagSeconds == 0
 	})
 
 	// One record by its key: one flow on each host, and a sentinel.

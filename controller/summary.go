@@ -143,7 +143,7 @@ func (c *Controller) summarize(h *host) []byte {
 	s := summary{Host: c.hostStatus(h)}
 	a := &s.Host
 	a.Name, a.InSync, a.RevisionWanted, a.RevisionInstalled = "", false, 0, 0
-	a.FlowsWanted, a.FlowsInstalled, a.LastSync, a.LastSyncSeconds = 0, 0, time.Time{}, 0
+	a.FlowsWanted, a.FlowsInstalled, a.LagSeconds, a.LastSync, a.LastSyncSeconds = 0, 0, 0, time.Time{}, 0
 	a.Refused, a.Shadows = a.Refused[:min(len(a.Refused), 1)], a.Shadows[:min(len(a.Shadows), 1)]
 	a.Problems = a.Problems[:min(len(a.Problems), mostListed)]
 	for i := range a.Problems {

@@ -438,6 +438,9 @@ func printHostStatus(w io.Writer, st *admin.Status) error {
 	fmt.Fprintf(t, "ovsdb\t%s, %s\n", up(h.OVSDB.Connected), h.OVSDB.Address)
 	fmt.Fprintf(t, "openflow\t%s, %s\n", up(h.OpenFlow.Connected), h.OpenFlow.Address)
 	fmt.Fprintf(t, "in sync\t%s: revision %d wanted, %d installed, last %s\n", yes(h.InSync), h.RevisionWanted, h.RevisionInstalled, lastSync(*h))
+	if h.LagSeconds > 0 {
+		fmt.Fprintf(t, "lag\t%s\n", time.Duration(h.LagSeconds*float64(time.Second)).Round(time.Millisecond))
+	}
 	fmt.Fprintf(t, "flows\t%d of %d wanted, %d foreign\n", h.FlowsInstalled, h.FlowsWanted, h.FlowsForeign)
 	for _, r := range h.Refused {
 		fmt.Fprintf(t, "refused\t%s: %s: %s\n", r.Owner, r.Error, r.Flow)

@@ -107,6 +107,7 @@ type Host struct {
 	InSync            bool      `json:"in_sync"`            // the switch has confirmed the wanted revision
 	RevisionWanted    uint64    `json:"revision_wanted"`    // 0: nothing is wanted yet
 	RevisionInstalled uint64    `json:"revision_installed"` // confirmed by the switch
+	LagSeconds        float64   `json:"lag_seconds"`        // for how long it has not held all that is wanted
 	FlowsWanted       int       `json:"flows_wanted"`
 	FlowsInstalled    int       `json:"flows_installed"` // ours
 	FlowsForeign      int       `json:"flows_foreign"`   // somebody else's, never touched
