@@ -22,6 +22,8 @@ var mtuRows = []Row{
 		Note: "it is lost without a word"},
 	{Name: "underlay-mtu-checked", Source: "RFC 7637, 4.4; HNV Test-EncapOverheadSettings", Level: Recommended, Test: underlayMTU,
 		Says: "nvgre-ofctl doctor on a host finds that the underlay cannot carry the overlay, by packets of the full size"},
+	{Name: "underlay-mtu-checked-ipv6", Source: "RFC 7637, 4.4; HNV Test-EncapOverheadSettings", Level: Recommended, On: Dual, Test: underlayMTU6,
+		Says: "and over IPv6, also behind a router"},
 }
 
 func fullSizeCarried(t *testing.T, n *Network) {
@@ -89,6 +91,18 @@ func underlayMTU(t *testing.T, n *Network) {
 	}
 	if wrong := doctor(t, n, "h1", "--peer", "h3"); len(wrong) > 0 {
 		t.Errorf("the way to h3: %s", strings.Join(wrong, "\n"))
+	}
+}
+
+func underlayMTU6(t *testing.T, n *Network) {
+	if wrong := doctor(t, n, "h1"); len(wrong) > 0 {
+		t.Errorf("at first: %s", strings.Join(wrong, "\n"))
+	}
+	n.deviceMTU(t, n.UnderlayNamespace(), n.HostNamed("h3").Port, 1400)
+	defer n.deviceMTU(t, n.UnderlayNamespace(), n.HostNamed("h3").Port, n.Plan().MTU)
+	wrong := doctor(t, n, "h1", "--peer", "h3")
+	if len(wrong) != 1 || !strings.Contains(wrong[0], "h3 (fd99:0:0:3::3) carries 1400 octets of the 1500") || !strings.Contains(wrong[0], "more than 1338 are lost") {
+		t.Errorf("with a port of 1400 octets: %s", strings.Join(wrong, "\n"))
 	}
 }
 
