@@ -61,7 +61,7 @@ func (a *affected) changed() bool {
 		case tenant.KindRecord:
 			for _, p := range []*tenant.Policy{b, n} {
 				if r, there := p.RecordByKey(k); there {
-					ok = ok && a.unit(recordUnit(&r))
+					ok = ok && a.record(&r)
 				}
 			}
 		case tenant.KindRoute:
@@ -109,8 +109,23 @@ func (a *affected) subnet(v tenant.VSID) bool {
 
 func (a *affected) records(all iter.Seq[tenant.LookupRecord]) bool {
 	for r := range all {
-		if !a.unit(recordUnit(&r)) {
+		if !a.record(&r) {
 			return false
+		}
+	}
+	return true
+}
+
+// record yields the unit of a record and those of the routes that share traffic
+// to it.
+func (a *affected) record(r *tenant.LookupRecord) bool { return a.unit(recordUnit(r)) && a.hop(r) }
+
+func (a *affected) hop(r *tenant.LookupRecord) bool {
+	for _, c := range []*Compiler{a.before, a.after} {
+		for d := range c.shared.by(r.RDID, r.CA) {
+			if !a.unit(RouteUnit(d.rdid, d.prefix)) {
+				return false
+			}
 		}
 	}
 	return true
@@ -125,6 +140,11 @@ func (a *affected) renumbered(on func(string) iter.Seq[string]) bool {
 					return false
 				}
 			}
+		}
+	}
+	for d := range a.before.shared.moved(&a.after.shared.numbers) {
+		if !a.unit(RouteUnit(d.rdid, d.prefix)) {
+			return false
 		}
 	}
 	for name := range a.before.peers.moved(&a.after.peers) {
@@ -154,12 +174,13 @@ func (a *affected) moved(ifaces iter.Seq[string]) bool {
 	return true
 }
 
-// attachment yields the records of an iface-id that leave its place open. A
-// record that has ceased to do so differs anyway.
+// attachment yields what hangs on where an iface-id is attached: its records,
+// where they leave their place open, and the routes that share traffic to them. A
+// record that has ceased to leave it open differs anyway.
 func (a *affected) attachment(iface string) bool {
 	for _, c := range []*Compiler{a.before, a.after} {
 		for r := range c.policy.RecordsByIfaceID(iface) {
-			if r.Host == "" && !a.unit(recordUnit(&r)) {
+			if r.Host == "" && !a.unit(recordUnit(&r)) || !a.hop(&r) {
 				return false
 			}
 		}

@@ -20,14 +20,16 @@ func sameFlows(a, b []flow.Flow) bool {
 }
 
 // shared returns the flows of every unit of every routing domain.
+// Groups count as flows whose actions are those of their buckets.
 func shared(t *rapid.T, c *flows.Compiler) map[flows.Unit][]flow.Flow {
 	all := make(map[flows.Unit][]flow.Flow)
 	for d := range c.Policy().RoutingDomains() {
 		var bulk []flows.Unit
 		for u, ps := range c.Domain(d.RDID, func(p flows.Problem) { t.Fatal(p) }) {
 			bulk = append(bulk, u)
-			fs := ps.Flows
-			one, problems := c.Flows(u)
+			fs := withGroups(ps)
+			parts, problems := c.Parts(u)
+			one := withGroups(parts)
 			if len(problems) > 0 || !sameFlows(one, fs) {
 				t.Fatalf("%s: alone %v, with all %v", u, one, fs)
 			}
@@ -36,6 +38,18 @@ func shared(t *rapid.T, c *flows.Compiler) map[flows.Unit][]flow.Flow {
 		if units := slices.Collect(c.Units(d.RDID)); !slices.Equal(units, bulk) {
 			t.Fatalf("units %v, with their flows %v", units, bulk)
 		}
+	}
+	return all
+}
+
+func withGroups(ps flows.Parts) []flow.Flow {
+	all := slices.Clone(ps.Flows)
+	for _, g := range ps.Groups {
+		f := flow.Flow{Table: 254, Cookie: uint64(g.ID)}
+		for _, b := range g.Buckets {
+			f.Actions = append(f.Actions, b.Actions...)
+		}
+		all = append(all, f)
 	}
 	return all
 }

@@ -126,7 +126,7 @@ func TestPlace(t *testing.T) {
 		"h2": {{IfaceID: "db2", OFPort: 5}, {IfaceID: "stranger", OFPort: 7}, {IfaceID: "web2", OFPort: 8}},
 		"h1": {{IfaceID: "lost"}},
 	})
-	if at.Host("db2") != "h2" || at.Host("lost") != "h1" || at.Len() != 2 {
+	if at.Host("db2") != "h2" || at.Host("lost") != "h1" || at.Host("web1") != "h3" || at.Len() != 5 {
 		t.Errorf("placement %v", at)
 	}
 	var texts []string

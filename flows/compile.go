@@ -77,6 +77,7 @@ type Compiler struct {
 	domains numbers[tenant.RDID]
 	peers   numbers[string]
 	room    *sync.Pool // *builder, for Make
+	shared  shares     // customer routes with several next hops
 
 	mu     sync.Mutex
 	blocks map[tenant.RDID]*block // what Host has asked for
@@ -96,6 +97,7 @@ type block struct {
 func NewCompiler(p *tenant.Policy, at Placement) *Compiler {
 	none := &Compiler{policy: tenant.Empty(), room: &sync.Pool{New: func() any { return new(builder) }}}
 	none.domains.hash = func(id tenant.RDID) uint32 { return uint32(hash(id[:])) }
+	none.shared.hash = destination.hash
 	none.peers.hash = func(name string) uint32 { return uint32(hash([]byte(name))) }
 	return none.Next(p, at)
 }
@@ -105,12 +107,12 @@ func NewCompiler(p *tenant.Policy, at Placement) *Compiler {
 func (c *Compiler) Next(p *tenant.Policy, at Placement) *Compiler {
 	var domainsGone, domainsCome []tenant.RDID
 	var hostsGone, hostsCome []string
+	routes := make(map[destination]bool)
 	for d := range tenant.Diff(c.policy, p) {
 		k := d.Key()
-		if k.Kind() > tenant.KindRoutingDomain {
-			break
-		}
 		switch k.Kind() {
+		case tenant.KindRoute:
+			routes[destination{k.RDID(), k.Prefix(), k.VSID()}] = true
 		case tenant.KindHost:
 			note(k.Host(), d.IsDelete(), &c.peers, &hostsGone, &hostsCome)
 		case tenant.KindRoutingDomain:
@@ -125,6 +127,7 @@ func (c *Compiler) Next(p *tenant.Policy, at Placement) *Compiler {
 		peers: c.peers.next(hostsGone, hostsCome, func() iter.Seq[string] {
 			return each(p.Hosts(), func(h tenant.Host) string { return h.Name })
 		}),
+		shared: c.shared.next(c.policy, p, routes),
 		blocks: make(map[tenant.RDID]*block),
 	}
 }

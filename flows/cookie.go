@@ -101,7 +101,11 @@ func routeKey(r tenant.CustomerRoute) []byte {
 	p := r.Prefix.Prefix()
 	to, hop := p.Addr().As16(), r.NextHop.Addr().As16()
 	key := slices.Concat(r.RDID[:], to[:], []byte{byte(p.Bits())}, hop[:])
-	return binary.BigEndian.AppendUint32(key, r.Metric)
+	key = binary.BigEndian.AppendUint32(key, r.Metric)
+	if r.VSID != 0 { // a black hole has no next hop, which tells it apart
+		key = binary.BigEndian.AppendUint32(key, uint32(r.VSID))
+	}
+	return key
 }
 
 // cookie returns the cookie of a flow that serves o.

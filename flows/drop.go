@@ -39,6 +39,7 @@ const (
 	DropNDTarget
 	DropNDUnknownCA
 	DropLinkLocal
+	DropBlackHole
 	dropReasons
 )
 
@@ -76,6 +77,7 @@ var dropTexts = [dropReasons]struct{ name, text string }{
 	DropNDTarget:            {"nd-target", "the neighbour solicitation's target is outside the VM's virtual subnet"},
 	DropNDUnknownCA:         {"nd-unknown-ca", "the VM asked for an IPv6 address that no lookup record has"},
 	DropLinkLocal:           {"link-local", "an IPv6 link-local address means nothing outside its virtual subnet, or is outside fe80::/64"},
+	DropBlackHole:           {"black-hole", "a customer route of the routing domain says that packets to the destination are dropped"},
 }
 
 // DropReasons returns all reasons in the order of their numbers.

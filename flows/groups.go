@@ -12,6 +12,7 @@ const (
 	// which begin at 4096 (RFC 7637 section 3.3), those from 0x4f000000 on for
 	// customer routes.
 	groupFlowID = GroupMark | 1
+	groupRoutes = GroupMark | 1<<24
 )
 
 // OurGroup reports whether a group of that number is ours.

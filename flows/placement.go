@@ -11,9 +11,9 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
-// Placement says on which host the VM of a lookup record is, by iface-id, for
-// the records that leave it to where their attachment appears. What it says of
-// others does not count. It is a value: a changed one shares with the one before
+// Placement says on which host a VM is attached, by iface-id. A lookup record
+// that leaves it to where its attachment appears has its VM there; of others it
+// says whether they are attached at all, which counts for the next hops of routes. It is a value: a changed one shares with the one before
 // what both have in common. The zero Placement knows of no VM.
 type Placement struct {
 	places persist.Hash[place]
@@ -90,8 +90,7 @@ func (p Placement) Equal(q Placement) bool {
 	return true
 }
 
-// Place works out where the VMs are whose records name neither host nor PA, and
-// reports attachments that fit no record or the wrong one. Where two hosts have
+// Place works out where the VMs are attached, and reports attachments that fit no record or the wrong one. Where two hosts have
 // an attachment of one such VM, as in a live migration, the host that stands
 // first by name has it.
 func Place(p *tenant.Policy, attachments map[string][]Attachment) (Placement, []Problem) {
@@ -100,7 +99,7 @@ func Place(p *tenant.Policy, attachments map[string][]Attachment) (Placement, []
 	for _, host := range slices.Sorted(maps.Keys(attachments)) {
 		for _, a := range attachments[host] {
 			r, ok := p.RecordByIfaceID(a.IfaceID)
-			if ok && r.Host == "" && at[a.IfaceID] == "" {
+			if at[a.IfaceID] == "" {
 				at[a.IfaceID] = host
 			}
 			if text := misplaced(a.IfaceID, host, r, ok, at[a.IfaceID]); text != "" {

@@ -23,8 +23,8 @@ func PlannedView(p *tenant.Policy, at Placement, host string) HostView {
 	return v
 }
 
-// PlannedPlacement puts the VMs whose records name no host on the policy's
-// hosts in turn, for a first look at a policy with no host at hand.
+// PlannedPlacement puts the VMs where their records say, and those whose records
+// name no host on the policy's hosts in turn, for a first look at a policy with no host at hand.
 func PlannedPlacement(p *tenant.Policy) Placement {
 	at := make(map[string]string)
 	var hosts []string
@@ -35,9 +35,14 @@ func PlannedPlacement(p *tenant.Policy) Placement {
 		return Placement{}
 	}
 	slices.Sort(hosts)
+	turn := 0
 	for r := range p.Records() {
-		if r.Host == "" && at[r.IfaceID] == "" {
-			at[r.IfaceID] = hosts[len(at)%len(hosts)]
+		switch {
+		case r.Host != "":
+			at[r.IfaceID] = r.Host
+		case at[r.IfaceID] == "":
+			at[r.IfaceID] = hosts[turn%len(hosts)]
+			turn++
 		}
 	}
 	return NewPlacement(at)

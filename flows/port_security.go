@@ -2,6 +2,7 @@ package flows
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
@@ -10,7 +11,7 @@ import (
 var portSecurity = Table{
 	ID:      tablePortSecurity,
 	Name:    "port-security",
-	Purpose: "Lets a VM send only what its lookup records say is its own: source MAC, source CA, and ARP and neighbour discovery in its own name. A VM with an IPv6 CA has the link-local address of its MAC too. Each VM has drop flows of its own, so that their counters name the offender.",
+	Purpose: "Lets a VM send only what its lookup records say is its own: source MAC, source CA, and ARP and neighbour discovery in its own name. A VM that forwards may send from any address. A VM with an IPv6 CA has the link-local address of its MAC too. Each VM has drop flows of its own, so that their counters name the offender.",
 	Matches: append(fields(flow.InPort, flow.EthType, flow.EthSrc, flow.IPProto, flow.IPTTL, flow.IPv4Src, flow.IPv6Src, flow.IPv6Dst,
 		flow.ARPOp, flow.ARPSPA, flow.ARPTPA, flow.ARPSHA, flow.ICMPv6Type, flow.ICMPv6Code, flow.NDTarget, flow.NDSLL, flow.NDTLL), groupBit),
 	Next: []uint8{tableRoute},
@@ -23,6 +24,7 @@ const (
 	prioSecurityND       = 120
 	prioSecurityNDSender = 110
 	prioSecurityAllow    = 100
+	prioSecurityMartian  = 60
 	prioSecuritySender   = 50
 	prioSecurityProtocol = 40
 	prioSecurityMAC      = 30
@@ -84,7 +86,7 @@ func (s *security) ipv4(records []*tenant.LookupRecord) {
 	}
 	// RFC 5227 section 2.1.1: a probe has no sender address.
 	s.allow(prioSecurityAllow, s.vm, isARP, request, sha, flow.Exact(flow.ARPSPA, flow.Uint(0)))
-	s.drop(prioSecuritySender, DropSourceCA, isIPv4)
+	s.others(records, isIPv4)
 	s.drop(prioSecuritySender, DropARPSender, isARP)
 }
 
@@ -125,5 +127,29 @@ func (s *security) ipv6(records []*tenant.LookupRecord) {
 	s.allow(prioSecurityND, s.vm, nd(ndSolicitation, from(netip.IPv6Unspecified()), flow.Exact(flow.NDSLL, flow.Value{}))...)
 	s.drop(prioSecurityNDSender, DropNDSender, icmp(ndSolicitation)...)
 	s.drop(prioSecurityNDSender, DropNDSender, icmp(ndAdvertisement)...)
-	s.drop(prioSecuritySender, DropSourceCA, isIPv6)
+	s.others(records, isIPv6)
+}
+
+// martians are source addresses of packets that no router forwards (RFC 1812
+// section 5.3.7, RFC 4291 section 2.5). Packets without a whole header count as
+// from address 0.
+var martians = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("224.0.0.0/3"),
+	netip.MustParsePrefix("::/127"), linkLocal, multicast6,
+}
+
+// others makes the flows of what the VM sends from addresses that are not its own:
+// a VM that forwards for others does that.
+func (s *security) others(records []*tenant.LookupRecord, family flow.Test) {
+	i := slices.IndexFunc(records, func(r *tenant.LookupRecord) bool { return r.Forwarding })
+	if i < 0 {
+		s.drop(prioSecuritySender, DropSourceCA, family)
+		return
+	}
+	for _, p := range martians {
+		if f := familyOf(p.Addr()); f.is == family {
+			s.drop(prioSecurityMartian, DropSourceCA, family, prefixTest(f.src, p))
+		}
+	}
+	s.allow(prioSecuritySender, recordOwner(records[i]), family)
 }

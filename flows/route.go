@@ -10,10 +10,11 @@ import (
 var route = Table{
 	ID:      tableRoute,
 	Name:    "route",
-	Purpose: "Finds the next hop by the longest prefix in the routing domain, the priority growing with the prefix length. Inside the packet's own subnet the next hop is the destination; in another subnet too, but the packet counts as routed. ARP and neighbour solicitations look up their target the same way. A link-local destination is looked up in the packet's own subnet only.",
+	Purpose: "Finds the next hop by the longest prefix in the routing domain, the priority growing with the prefix length. Inside the packet's own subnet the next hop is the destination; in another subnet too, but the packet counts as routed. ARP and neighbour solicitations look up their target the same way. A link-local destination is looked up in the packet's own subnet only. A customer route has a VM for its next hop, or drops the packet, or shares packets among several next hops by a group.",
 	Matches: append(fields(flow.EthType, flow.IPProto, flow.IPv4Dst, flow.IPv6Dst, flow.ARPTPA, flow.ICMPv6Type, flow.ICMPv6Code, flow.NDTarget), regs(regDomain, regSource)...),
 	Sets:    regs(regHop, regRouted),
 	Next:    []uint8{tableCA},
+	Groups:  true,
 	Miss:    "drop: the routing domain has no route",
 }
 
@@ -28,9 +29,11 @@ const (
 	prioRoute       = 300 // plus four for each bit of the prefix
 
 	// Among routes of one length: the packet's own subnet before another
-	// subnet, and a subnet before a customer route.
+	// subnet, and a subnet before a customer route. Among customer routes to one
+	// prefix, that of the packet's own subnet comes first.
 	routeOwnSubnet   = 3
 	routeOtherSubnet = 2
+	routeOfSubnet    = 1
 	routeCustomer    = 0
 )
 
@@ -44,15 +47,15 @@ func prefixTest(f flow.Field, p netip.Prefix) flow.Test {
 // family is what the two families of addresses have of their own in this table.
 type family struct {
 	is       flow.Test
-	dst      flow.Field
+	src, dst flow.Field
 	question []flow.Test // for the MAC of an address
 	target   flow.Field  // the address asked for
 	priority uint16      // of questions
 }
 
 var (
-	ipv4 = family{isIPv4, flow.IPv4Dst, []flow.Test{isARP}, flow.ARPTPA, prioRouteARP}
-	ipv6 = family{isIPv6, flow.IPv6Dst, []flow.Test{isIPv6, isICMPv6, flow.Exact(flow.ICMPv6Type, flow.Uint(ndSolicitation)),
+	ipv4 = family{isIPv4, flow.IPv4Src, flow.IPv4Dst, []flow.Test{isARP}, flow.ARPTPA, prioRouteARP}
+	ipv6 = family{isIPv6, flow.IPv6Src, flow.IPv6Dst, []flow.Test{isIPv6, isICMPv6, flow.Exact(flow.ICMPv6Type, flow.Uint(ndSolicitation)),
 		flow.Exact(flow.ICMPv6Code, flow.Uint(0))}, flow.NDTarget, prioRouteND}
 )
 
@@ -106,17 +109,6 @@ func (b *builder) matchPrefix(tests ...flow.Test) flow.Match {
 		}
 	}
 	return b.match(tests[:n]...)
-}
-
-// customerRouteFlows makes the flow of a route whose next hop is a VM. Of several
-// routes to one prefix the one with the lowest metric counts, which the policy
-// has first: the others have no flow.
-func customerRouteFlows(b *builder, number uint32, r tenant.CustomerRoute) {
-	p := r.Prefix.Prefix()
-	f := familyOf(p.Addr())
-	b.add(&route, routePriority(p, routeCustomer), routeOwner(r).cookie(),
-		b.matchPrefix(regDomain.is(uint64(number)), f.is, prefixTest(f.dst, p)),
-		regRouted.set(flow.Uint(1)), regHop.set(flow.Mapped(r.NextHop.Addr())), flow.Goto(tableCA))
 }
 
 func routeMisses(b *builder) {

@@ -50,8 +50,8 @@ func RecordUnit(id tenant.RDID, v tenant.VSID, ca tenant.CA) Unit {
 	return Unit{kind: UnitRecord, rdid: id, vsid: v, ca: ca}
 }
 
-// RouteUnit returns the unit of the customer routes of one prefix, of which the
-// one with the lowest metric counts.
+// RouteUnit returns the unit of the customer routes to one prefix: those of the
+// whole routing domain and those of single subnets.
 func RouteUnit(id tenant.RDID, p tenant.CAPrefix) Unit {
 	return Unit{kind: UnitRoute, rdid: id, prefix: p}
 }
@@ -264,7 +264,7 @@ func (c *Compiler) each(b *builder, id tenant.RDID) iter.Seq[made] {
 			}
 		}
 		for r := range firstOfPrefix(c.policy.RoutesOf(id)) {
-			customerRouteFlows(b, number, r)
+			c.customerRouteFlows(b, number, id, r.Prefix)
 			if !yield(made{u: RouteUnit(id, r.Prefix)}) {
 				return
 			}
@@ -318,10 +318,7 @@ func (c *Compiler) makeShared(b *builder, number uint32, u Unit) {
 			c.recordFlows(b, number, &r)
 		}
 	case UnitRoute:
-		for r := range firstOfPrefix(c.policy.RoutesTo(u.rdid, u.prefix)) {
-			customerRouteFlows(b, number, r)
-			break
-		}
+		c.customerRouteFlows(b, number, u.rdid, u.prefix)
 	}
 }
 
@@ -365,9 +362,6 @@ func firstOfPrefix(all iter.Seq[tenant.CustomerRoute]) iter.Seq[tenant.CustomerR
 	return func(yield func(tenant.CustomerRoute) bool) {
 		var last tenant.CAPrefix
 		for r := range all {
-			if r.BlackHole || r.VSID != 0 {
-				continue
-			}
 			if r.Prefix != last && !yield(r) {
 				return
 			}

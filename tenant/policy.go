@@ -336,6 +336,16 @@ func (p *Policy) RecordsOn(host string) iter.Seq[LookupRecord] {
 	}
 }
 
+// SubnetOf returns the virtual subnet of a routing domain that has ca.
+func (p *Policy) SubnetOf(id RDID, ca CA) (VSID, bool) {
+	d, ok := p.domains.Find(byRDID(id))
+	if !ok {
+		return 0, false
+	}
+	r, ok := d.prefixes.Floor(func(r prefixRef) int { return r.prefix.Addr().Compare(ca.addr) })
+	return r.vsid, ok && r.prefix.Contains(ca.addr)
+}
+
 // SubnetsOf yields the virtual subnets of one routing domain by VSID.
 func (p *Policy) SubnetsOf(id RDID) iter.Seq[VirtualSubnet] {
 	return func(yield func(VirtualSubnet) bool) {

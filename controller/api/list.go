@@ -229,7 +229,7 @@ func (l listRoutes) selected(p *tenant.Policy, _ tenant.Key) (iter.Seq[tenant.Ke
 		}
 		all = p.RoutesOf(id)
 	}
-	return keys(all, func(r tenant.CustomerRoute) tenant.Key { return tenant.RouteKey(r.RDID, r.Prefix, r.Metric, r.NextHop) }, nil), nil
+	return keys(all, func(r tenant.CustomerRoute) tenant.Key { return r.Key() }, nil), nil
 }
 
 // selected takes the narrowest way to the records, and filters what it finds there.
@@ -255,7 +255,7 @@ func (l listRecords) selected(p *tenant.Policy, after tenant.Key) (iter.Seq[tena
 		return (id == tenant.RDID{} || r.RDID == id) && (vsid == 0 || r.VSID == vsid) && (l.Host == "" || r.Host == l.Host) &&
 			(l.VM == "" || r.VM == l.VM) && inside(r.CA)
 	}
-	key := func(r tenant.LookupRecord) tenant.Key { return tenant.RecordKey(r.VSID, r.CA) }
+	key := func(r tenant.LookupRecord) tenant.Key { return r.Key() }
 	if l.VM != "" && id != (tenant.RDID{}) {
 		return keys(func(yield func(tenant.LookupRecord) bool) {
 			if r, ok := p.RecordByVM(id, l.VM); ok {

@@ -98,16 +98,17 @@ func (t *Tracer) same(tr *Trace, v *oracle.Verdict) bool {
 
 // ended is the outcome of a packet of which nothing left the host.
 func (t *Tracer) ended(h *Hop) Outcome {
-	table := flows.TableName(h.Result.Table)
+	end, id := h.Result.Final()
+	table := flows.TableName(id)
 	o := Outcome{Kind: Dropped, Host: h.Host, Table: table}
 	at := fmt.Sprintf("dropped at %s/%s", h.Host, table)
 	switch last := len(h.Steps) - 1; {
-	case h.Result.End == sim.EndMiss:
+	case end == sim.EndMiss:
 		o.Text = at + ": no flow of the table takes the packet: the table is not complete"
 		if last < 0 {
 			o.Text = at + ": no flow takes the packet: the switch has no flows of ours"
 		}
-	case h.Result.End == sim.EndTTL:
+	case end == sim.EndTTL:
 		o.Reason = flows.DropTTL.String()
 		o.Text = at + ": " + flows.DropTTL.Text()
 	case h.Steps[last].Foreign:

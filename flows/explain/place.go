@@ -29,14 +29,14 @@ func Place(p *tenant.Policy, o flows.Owner) string {
 	case flows.OwnerRecord:
 		if d, ok := domainNamed(p, o.RoutingDomain); ok {
 			if r, ok := p.RecordByVM(d.RDID, o.VM); ok {
-				return tenant.RecordKey(r.VSID, r.CA).String()
+				return r.Key().String()
 			}
 		}
 	case flows.OwnerRoute:
 		if d, ok := domainNamed(p, o.RoutingDomain); ok {
 			for r := range p.RoutesOf(d.RDID) {
 				if o.Text == fmt.Sprintf("route %s %s", d.Name, r.Prefix) {
-					return tenant.RouteKey(r.RDID, r.Prefix, r.Metric, r.NextHop).String()
+					return r.Key().String()
 				}
 			}
 		}

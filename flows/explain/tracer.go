@@ -171,6 +171,12 @@ func (t *Tracer) host(name string) *hostFlows {
 			blind(&fs[i], err.Error())
 			continue
 		}
+		if !flow.GroupsThere(&fs[i], has.Groups) {
+			f := fs[i]
+			f.Actions = nil
+			odd = append(odd, verify.OddFlow{Flow: f, MatchKnown: true, Why: "it names a group that is not known"})
+			continue
+		}
 		all = append(all, fs[i])
 	}
 	for i := range odd {
@@ -213,14 +219,23 @@ func portsOf(v flows.HostView) (all []sim.Port) {
 // that is known.
 func (t *Tracer) Send(host string, port uint32, f packet.Frame) *Trace {
 	tr := &Trace{From: t.portText(host, port), Packet: f.String(), Frame: f, Notes: []string{}}
-	in := sim.Input{Port: port, Frame: f}
+	in := sim.Input{Port: port, Frame: f, Hash: f.FlowHash()}
 	t.enter(tr, host, in, -1)
 	for i := 0; i < len(tr.Hops); i++ {
 		t.walk(tr, i)
 	}
-	v := t.oracle.Sent(host, port, f)
-	tr.Intended = t.intended(&v)
-	tr.AsIntended = len(tr.Outcomes) == 1 && t.same(tr, &v)
+	// Of several next hops that share traffic any may take it.
+	for i, v := range t.oracle.SentAll(host, port, f) {
+		first := tr.Intended
+		tr.Intended = t.intended(&v)
+		if len(tr.Outcomes) == 1 && t.same(tr, &v) {
+			tr.AsIntended = true
+			break
+		}
+		if i > 0 {
+			tr.Intended = first
+		}
+	}
 	return tr
 }
 

@@ -90,3 +90,13 @@ func (m *Meter) Text() string {
 	return "meter=" + strconv.FormatUint(uint64(m.ID), 10) + ",pktps,burst,stats,bands=type=drop,rate=" +
 		strconv.FormatUint(uint64(m.Rate), 10) + ",burst_size=" + strconv.FormatUint(uint64(m.Burst), 10)
 }
+
+// GroupsThere reports whether the groups that a flow names are among all.
+func GroupsThere(f *Flow, all []Group) bool {
+	for _, a := range f.Actions {
+		if a.Op == OpGroup && !slices.ContainsFunc(all, func(g Group) bool { return g.ID == a.Group }) {
+			return false
+		}
+	}
+	return true
+}

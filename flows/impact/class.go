@@ -146,7 +146,9 @@ func (j *judge) newDomain(id tenant.RDID) *domain {
 		}
 		for r := range s.Policy.RoutesOf(id) {
 			d.prefix(r.Prefix.Prefix()).route = true
-			d.hops[r.NextHop] = true
+			if !r.BlackHole {
+				d.hops[r.NextHop] = true
+			}
 		}
 	}
 	d.lengths()

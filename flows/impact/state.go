@@ -141,7 +141,7 @@ type side struct {
 	oracle *oracle.Oracle
 	views  map[string]flows.HostView
 	place  flows.Placement
-	exact  bool // some host has a port for each subnet: subnets are not alike
+	exact  bool // some host has a port for each subnet, or some subnet routes of its own: subnets are not alike
 }
 
 func newSide(s State) *side {
@@ -166,6 +166,9 @@ func newSide(s State) *side {
 			h.Attachments = append(h.Attachments, oracle.Attachment{IfaceID: a.IfaceID, Port: a.OFPort})
 		}
 		hosts[v.Name] = h
+	}
+	for r := range s.Policy.Routes() {
+		d.exact = d.exact || r.VSID != 0
 	}
 	d.oracle = oracle.New(s.Policy, hosts)
 	d.place, _ = flows.Place(s.Policy, seen)

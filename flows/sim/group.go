@@ -99,6 +99,15 @@ type Branch struct {
 	Table  uint8
 }
 
+// Final returns how a walk ended, and in which table; where a flow did one bucket
+// of a group last, how that bucket's walk did.
+func (r *Result) Final() (End, uint8) {
+	if n := len(r.Branches); n > 0 && r.End == EndActions && r.Branches[n-1].End != EndActions {
+		return r.Branches[n-1].End, r.Branches[n-1].Table
+	}
+	return r.End, r.Table
+}
+
 // doGroup does a group's buckets, each with the packet as it is.
 func (s *Switch) doGroup(in *Input, id uint32, r *Result) {
 	g, from := s.groups[id], len(r.Path)-1

@@ -9,14 +9,13 @@ import (
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
-	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
 )
 
 // hunter finds packets that mutants treat otherwise than intended.
 type hunter struct {
 	*world
 	suite   []input
-	intents []oracle.Verdict
+	intents []intent
 	// through has the packets that pass each table of each host: no other can
 	// notice a fault there.
 	through map[hostTable][]int32
@@ -72,7 +71,7 @@ func (h *hunter) kills(m *mutant, j *sim.Journey) (killed, valid bool) {
 			flowsNow = slices.Delete(slices.Clone(flowsNow), m.index, m.index+1)
 			flowsNow = slices.Insert(flowsNow, 0, m.flows[m.index])
 		}
-		sw, err := sim.NewSwitch(flowsNow, ports(h.views[m.host]))
+		sw, err := sim.NewSwitch(flowsNow, ports(h.views[m.host]), h.flows[m.host].Groups...)
 		if err != nil {
 			return false, false
 		}

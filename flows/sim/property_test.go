@@ -46,16 +46,34 @@ func (w *world) run(net *sim.Network, in *input, j *sim.Journey) {
 	}
 }
 
-func (w *world) intent(in *input) oracle.Verdict {
+// intent is what should become of a packet: the verdict, or one of others where
+// several next hops share traffic.
+type intent struct {
+	oracle.Verdict
+	others []oracle.Verdict
+}
+
+func (w *world) intent(in *input) intent {
 	if in.port == 0 {
-		return w.oracle.Received(in.host, in.outer, in.frame)
+		return intent{Verdict: w.oracle.Received(in.host, in.outer, in.frame)}
 	}
-	return w.oracle.Sent(in.host, in.port, in.frame)
+	all := w.oracle.SentAll(in.host, in.port, in.frame)
+	return intent{all[0], all[1:]}
 }
 
 // differ returns what distinguishes a journey from what was intended; "" where
 // nothing does.
-func differ(v *oracle.Verdict, j *sim.Journey) string {
+func differ(v *intent, j *sim.Journey) string {
+	diff := differOne(&v.Verdict, j)
+	for i := range v.others {
+		if diff == "" || differOne(&v.others[i], j) == "" {
+			return ""
+		}
+	}
+	return diff
+}
+
+func differOne(v *oracle.Verdict, j *sim.Journey) string {
 	if j.Loops() {
 		return "it loops"
 	}
@@ -101,7 +119,7 @@ func differDrop(v *oracle.Verdict, j *sim.Journey) string {
 	if last.Host != v.Host {
 		return "dropped on host " + last.Host
 	}
-	if last.Result.End != sim.EndDrop {
+	if end, _ := last.Result.Final(); end != sim.EndDrop {
 		return "ended without a drop flow: " + last.Result.End.String()
 	}
 	word, ok := flows.Reason(last.Result.Last().Cookie)
@@ -135,8 +153,10 @@ func (c *tally) add(seen map[string]int) {
 }
 
 // kindOf is what the tally counts a verdict as.
-func kindOf(in *input, v *oracle.Verdict) string {
+func kindOf(in *input, v *intent) string {
 	switch {
+	case len(v.others) > 0:
+		return "shared"
 	case v.Kind == oracle.Dropped:
 		return v.Reason.String()
 	case v.Kind == oracle.Answered && in.frame.Type == packet.TypeARP:
@@ -170,7 +190,7 @@ func kindOf(in *input, v *oracle.Verdict) string {
 // check demands that every kind of verdict was met at least so often.
 func (c *tally) check(t *testing.T, least int) {
 	t.Helper()
-	kinds := []string{"address detection answered", "solicitation answered", "IPv6 echo answered", "ARP op 1 delivered", "ARP op 2 delivered",
+	kinds := []string{"shared", "address detection answered", "solicitation answered", "IPv6 echo answered", "ARP op 1 delivered", "ARP op 2 delivered",
 		"ND type 135 delivered", "ND type 136 delivered", "type 0x800 delivered over IPv6", "type 0x86dd delivered over IPv6", "ARP answered", "echo answered", "delivered from the tunnel", "routed to another host",
 		"delivered to another host", "routed on the host", "delivered on the host"}
 	for _, r := range oracle.Reasons() {

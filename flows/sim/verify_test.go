@@ -85,7 +85,7 @@ func TestVerifyAgreesWithPackets(t *testing.T) {
 		}
 		host := one(d, w.hosts)
 		m := one(d, mutants(host, w.flows[host].Flows, nil))
-		sw, err := sim.NewSwitch(m.flows, ports(w.views[host]))
+		sw, err := sim.NewSwitch(m.flows, ports(w.views[host]), w.flows[host].Groups...)
 		if err != nil {
 			return // a switch refuses it
 		}

@@ -137,6 +137,9 @@ func randomDomain(d dice, n int, vsid *uint32, hosts []tenant.HostSpec) tenant.R
 			taken[ca] = true
 			rec := tenant.RecordSpec{VM: fmt.Sprintf("vm%d-%d", s, r), IfaceID: fmt.Sprintf("%d-%d-%d", n, s, r),
 				CA: tenant.CAFrom(ca), MAC: tenant.MAC{2, 0, 0, 0, byte(d.pick(2)), byte(r)}}
+			if rarely(d, 4) {
+				rec.Options = &tenant.RecordOptions{Forwarding: true}
+			}
 			if h := d.pick(len(hosts) + 1); h < len(hosts) {
 				rec.Host = hosts[h].Name
 			}
@@ -201,14 +204,31 @@ func randomRoutes(d dice, rd *tenant.RoutingDomainSpec) (routes []tenant.RouteSp
 	}
 	type key struct {
 		p netip.Prefix
+		v uint32
 		m uint32
 	}
-	seen := map[key]bool{}
-	for range d.pick(5) {
+	seen := map[key]tenant.RouteSpec{}
+	for range d.pick(6) {
 		r := tenant.RouteSpec{Prefix: tenant.CAPrefixFrom(one(d, routePool)), NextHop: one(d, hops), Metric: uint32(d.pick(3))}
-		if k := (key{r.Prefix.Prefix(), r.Metric}); !seen[k] && r.NextHop.Addr().Is4() == k.p.Addr().Is4() {
-			seen[k] = true
-			routes = append(routes, r)
+		if rarely(d, 3) {
+			r.VSID = one(d, rd.Subnets).VSID
+		}
+		k := key{r.Prefix.Prefix(), r.VSID, r.Metric}
+		old, taken := seen[k]
+		if r.NextHop.Addr().Is4() != k.p.Addr().Is4() || taken && old.BlackHole || slices.ContainsFunc(routes, func(q tenant.RouteSpec) bool { return q == r }) {
+			continue
+		}
+		if !taken && rarely(d, 4) {
+			r.BlackHole, r.NextHop = true, tenant.CA{}
+		}
+		seen[k] = r
+		routes = append(routes, r)
+		for range d.pick(3) { // others that share its traffic
+			more := r
+			if more.NextHop = one(d, hops); !r.BlackHole && !taken && more.NextHop != r.NextHop && more.NextHop.Addr().Is4() == k.p.Addr().Is4() &&
+				!slices.Contains(routes, more) {
+				routes = append(routes, more)
+			}
 		}
 	}
 	return routes

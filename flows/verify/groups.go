@@ -13,8 +13,7 @@ var flowIDBits = flow.Bits{Field: flow.TunID, N: 8}
 // withoutFlowIDs returns the hosts with each group that only chooses a FlowID
 // replaced, in the flows that do it, by its first bucket. Where no flow of any host
 // reads the FlowID, a packet's way does not depend on it, so what is proved for
-// one FlowID is proved for all. Flows that do other groups stay; they cannot be
-// judged.
+// one FlowID is proved for all. Flows that do other groups stay.
 func withoutFlowIDs(hosts []Host) []Host {
 	if !slices.ContainsFunc(hosts, func(h Host) bool { return len(h.Groups) > 0 }) || slices.ContainsFunc(hosts, readsFlowID) {
 		return hosts

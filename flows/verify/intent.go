@@ -66,6 +66,7 @@ type want struct {
 	oracle.Verdict
 	drop flows.DropReason
 	out  *state // what comes out, as a function of what came in
+	or   []want // what may as well become of them, where next hops share traffic
 }
 
 // DropReason returns the pipeline's word for the oracle's reason; zero where no
@@ -96,6 +97,7 @@ var wordFor = map[oracle.Reason]flows.DropReason{
 	oracle.UnknownVSID:    flows.DropUnknownVSID,
 	oracle.TunnelProtocol: flows.DropTunnelProtocol,
 	oracle.NotHere:        flows.DropNotHere,
+	oracle.BlackHole:      flows.DropBlackHole,
 
 	oracle.RouterAdvertisement: flows.DropRouterAdvertisement,
 	oracle.Redirect:            flows.DropRedirect,

@@ -35,6 +35,8 @@ type host struct {
 	given       bool // its flows are known
 	view        flows.HostView
 	flows       []flow.Flow
+	raw         []flow.Group // as it was given
+	groups      map[uint32]*buckets
 	tables      [256]*table
 	base        [256]int // the place in flows of each table's first
 	ports       map[uint32]sim.Port

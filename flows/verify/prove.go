@@ -73,24 +73,21 @@ func (p *prover) prove(h *host, st *state, sp space, x *want) {
 	p.cut = nil
 	p.start(h)
 	p.leaf = func(sp space) {
-		if why := p.differ(x); why != "" || p.odd != nil {
+		if why := p.judge(x, sp); why != "" || p.odd != nil {
 			p.stop = p.engine.refute(&p.walker, h, sp, x, why)
-		} else if x.out != nil {
-			p.compare(h, sp, x)
 		}
 	}
 	p.table(0, st, sp)
 }
 
-func (p *prover) compare(h *host, sp space, x *want) {
-	if why := p.frames(x, sp); why != "" {
-		p.stop = p.engine.refute(&p.walker, h, sp, x, why)
-	}
-}
-
 // want asks the oracle for all packets that the policy does not tell from f.
 func (p *prover) sent(h *host, port uint32, f *packet.Frame) *want {
-	return p.wanted(h, p.oracle.Sent(h.name, port, *f), f)
+	all := p.oracle.SentAll(h.name, port, *f)
+	w := p.wanted(h, all[0], f)
+	for _, v := range all[1:] {
+		w.or = append(w.or, *p.wanted(h, v, f))
+	}
+	return w
 }
 
 func (p *prover) received(h *host, o packet.Outer, f *packet.Frame) *want {
@@ -241,6 +238,43 @@ func notOwn(own []netip.Addr) netip.Addr {
 	return a
 }
 
+// others proves what a VM sends from addresses that are not its own, but for the
+// packets of negs.
+func (x *sender) others(k kind, own []netip.Addr, negs []cube, family term) {
+	s := x.s
+	if !forwards(x.policy, s.vm.IfaceID, own[0].Is4()) {
+		x.check(udp(notOwn(own), own[0], 64, s.vm.MAC), negs, family)
+		return
+	}
+	src := flow.IPv4Src
+	if own[0].Is6() {
+		src = flow.IPv6Src
+	}
+	for _, m := range oracle.Martians() {
+		if m.Addr().Is4() != own[0].Is4() {
+			continue
+		}
+		terms := prefixTerms(src, m)
+		from := m.Addr()
+		for slices.Contains(own, from) {
+			from = from.Next()
+		}
+		x.check(udp(from, own[0], 64, s.vm.MAC), negs, append(slices.Clone(terms), family)...)
+		negs = append(slices.Clip(negs), mustCube(terms))
+	}
+	x.passes(k, negs, family)
+}
+
+// forwards reports whether a VM may send from addresses of others of a family.
+func forwards(p *tenant.Policy, iface string, v4 bool) bool {
+	for r := range p.RecordsByIfaceID(iface) {
+		if r.Forwarding && r.CA.IsValid() && r.CA.Addr().Is4() == v4 {
+			return true
+		}
+	}
+	return false
+}
+
 func (x *sender) ipv4() {
 	s, mac := x.s, x.s.vm.MAC
 	var sources []cube
@@ -249,7 +283,7 @@ func (x *sender) ipv4() {
 		sources = append(sources, mustCube(src))
 		x.passes(kindIPv4, nil, append(src, isIPv4)...)
 	}
-	x.check(udp(notOwn(s.v4), s.v4[0], 64, mac), sources, isIPv4)
+	x.others(kindIPv4, s.v4, sources, isIPv4)
 
 	sha := term{words.ARPSHA, low48, mac.Uint64()}
 	var own, valid []cube
@@ -295,7 +329,7 @@ func (x *sender) ipv6() {
 		sources = append(sources, mustCube(src))
 		x.passes(kindIPv6, special, append(src, isIPv6)...)
 	}
-	x.check(udp(notOwn(s.v6), s.v6[0], 64, mac), append(slices.Clip(sources), special...), isIPv6)
+	x.others(kindIPv6, s.v6, append(slices.Clip(sources), special...), isIPv6)
 
 	// Solicitations.
 	full := []term{isIPv6, codeIsZero, ttlIs(255)}
@@ -424,10 +458,7 @@ func (p *prover) lemma(h *host, k kind, st *state, mates []seat) *lemma {
 		sp := space{c, append(slices.Clip(it.negs), negs...)}
 		p.start(h)
 		p.leaf = func(sp space) {
-			why := p.differ(it.want)
-			if why == "" && p.odd == nil && it.want.out != nil {
-				why = p.frames(it.want, sp)
-			}
+			why := p.judge(it.want, sp)
 			if why == "" && p.odd == nil {
 				return
 			}
@@ -558,8 +589,16 @@ func (p *prover) forSolicitation(h *host, seats []seat, a netip.Prefix, yield fu
 
 func (p *prover) forIP(h *host, seats []seat, a netip.Prefix, yield func(*item) bool) bool {
 	s := &seats[0]
-	v := p.oracle.Sent(h.name, s.port, *udp(s.own(a.Addr())[0], a.Addr(), 64, s.vm.MAC))
+	all := p.oracle.SentAll(h.name, s.port, *udp(s.own(a.Addr())[0], a.Addr(), 64, s.vm.MAC))
+	v := all[0]
 	switch {
+	case len(all) > 1: // one of the VMs may be a next hop
+		for i := range seats {
+			if x := &seats[i]; !p.fromSeat(x, a, []term{inPort(x.port)}, nil, yield) {
+				return false
+			}
+		}
+		return true
 	case v.Kind == oracle.Dropped && v.Reason == oracle.ToItself:
 		if !p.fromSeat(s, a, []term{inPort(s.port)}, nil, yield) {
 			return false
@@ -610,7 +649,7 @@ func (p *prover) fromSeat(s *seat, a netip.Prefix, terms []term, negs []cube, yi
 		}
 	}
 	low := p.oracle.Sent(h.name, s.port, *frame(1))
-	if alike := low; w.Kind == low.Kind {
+	if alike := low; w.Kind == low.Kind && len(w.or) == 0 {
 		if low.Kind != oracle.Dropped {
 			alike.Frame.IP.TTL = 64
 		}

@@ -268,6 +268,7 @@ type step struct {
 	sets  []term // of OpSet
 	runs  []run  // of OpMove and OpOutputReg: the source, moved to bit 0 of a word
 	port  uint32
+	group uint32
 	table uint8
 }
 
@@ -304,6 +305,14 @@ func stepsOf(f *flow.Flow) (steps []step, odd string) {
 				return nil, "it outputs to a port in more than 64 bits"
 			}
 			s.runs = runs(flow.Bits{Field: flow.XReg0, N: a.Src.N}, a.Src)
+		case flow.OpGroup:
+			if s.group = a.Group; i != len(f.Actions)-1 {
+				return nil, "it does more behind a group"
+			}
+		case flow.OpResubmit:
+			if s.op = flow.OpGoto; i != len(f.Actions)-1 {
+				return nil, "it does more behind a resubmit"
+			}
 		case flow.OpDecTTL, flow.OpGoto:
 		default:
 			return nil, "it does " + a.Text()

@@ -233,10 +233,7 @@ func (in *inbound) lemma(st *state) (ok bool) {
 		}
 		in.start(in.h)
 		in.leaf = func(sp space) {
-			why := in.differ(it.want)
-			if why == "" && in.odd == nil && it.want.out != nil {
-				why = in.frames(it.want, sp)
-			}
+			why := in.judge(it.want, sp)
 			if why == "" && in.odd == nil {
 				return
 			}

@@ -301,7 +301,8 @@ type oddity struct {
 
 // newHost makes a host, with the tables that shared has if they are alike.
 func newHost(in *Host, shared map[tableKey][]*table) (*host, error) {
-	h := &host{name: in.View.Name, given: true, view: in.View, ports: make(map[uint32]sim.Port), keyed: make(map[uint32]uint32)}
+	h := &host{name: in.View.Name, given: true, view: in.View, ports: make(map[uint32]sim.Port), keyed: make(map[uint32]uint32),
+		raw: in.Groups, groups: groupsOf(in.Groups)}
 	for _, p := range portsOf(in.View) {
 		if old, twice := h.ports[p.Number]; twice || p.Number == 0 || p.Number > sim.MaxPort {
 			return nil, fmt.Errorf("host %s: port %d (%+v): want numbers from 1 to %d, each once", h.name, p.Number, old, sim.MaxPort)

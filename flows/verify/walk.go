@@ -238,6 +238,9 @@ func (w *walker) act(r *rule, i int, st *state, own bool, sp space) {
 		case flow.OpOutputReg:
 			w.outputReg(r, i, st, sp)
 			return
+		case flow.OpGroup:
+			w.group(r, s.group, st, sp)
+			return
 		case flow.OpGoto:
 			if w.cut != nil && w.cur == 0 && len(w.outs) == 0 && w.cut(s.table, st, sp) {
 				return

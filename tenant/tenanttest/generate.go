@@ -8,11 +8,18 @@ import (
 )
 
 // forwarded is what the flows do. Who adds flows for more adds it here.
-const forwarded = tenantgen.Underlay | tenantgen.Services
+const forwarded = tenantgen.Underlay | tenantgen.Services | tenantgen.Options |
+	tenantgen.SubnetRoutes | tenantgen.BlackHoles | tenantgen.ECMP
 
 // Spec draws a sound spec of a few hosts and routing domains, of what the flows
 // do.
 func Spec(t *rapid.T) tenant.Spec { return tenantgen.SpecWith(t, forwarded) }
+
+// SpecWithoutSharing is Spec without routes that share traffic among next hops or
+// are for one subnet alone.
+func SpecWithoutSharing(t *rapid.T) tenant.Spec {
+	return tenantgen.SpecWith(t, forwarded&^(tenantgen.ECMP|tenantgen.SubnetRoutes))
+}
 
 // Changes draws changes of p, many of them sound, many in conflict with p or with
 // one another. Some of the objects come from other, a policy of [Spec] too.

@@ -102,7 +102,29 @@ type vm struct {
 	*tenant.LookupRecord // the first
 	own                  []netip.Addr
 	v4, v6               bool // it has an address of the family
+	forwards4, forwards6 bool // it may send from addresses of others
 }
+
+// sends reports whether the VM may send packets from a.
+func (v *vm) sends(a netip.Addr) bool {
+	if v.has(a) {
+		return true
+	}
+	if !(a.Is4() && v.forwards4 || a.Is6() && v.forwards6) {
+		return false
+	}
+	return !slices.ContainsFunc(martians, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// martians are what no router forwards packets from (RFC 1812 section 5.3.7).
+var martians = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("224.0.0.0/3"),
+	netip.MustParsePrefix("::/127"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
+}
+
+// Martians returns the prefixes that no VM may send packets from which it
+// forwards.
+func Martians() []netip.Prefix { return slices.Clone(martians) }
 
 // has reports whether a is an address of the VM.
 func (v *vm) has(a netip.Addr) bool { return slices.Contains(v.own, a) }
@@ -162,7 +184,9 @@ func New(p *tenant.Policy, hosts map[string]HostState) *Oracle {
 		v.own = append(v.own, r.CA.Addr())
 		if r.CA.Addr().Is4() {
 			v.v4 = true
+			v.forwards4 = v.forwards4 || r.Forwarding
 		} else {
+			v.forwards6 = v.forwards6 || r.Forwarding
 			if !v.v6 {
 				v.own = append(v.own, tenant.LinkLocal(r.MAC))
 			}
@@ -203,31 +227,52 @@ func (o *Oracle) VM(host string, port uint32) (tenant.LookupRecord, bool) {
 	return tenant.LookupRecord{}, false
 }
 
+// SentAll is Sent where several next hops share traffic: it returns what each of
+// them makes of the frame, any of which may become of it.
+func (o *Oracle) SentAll(host string, port uint32, f packet.Frame) []Verdict {
+	var all []Verdict
+	for i, n := 0, 1; i < n; i++ {
+		v, hops := o.sent(host, port, f, i)
+		all, n = append(all, v), hops
+	}
+	return all
+}
+
 func drop(host string, r Reason) Verdict { return Verdict{Kind: Dropped, Reason: r, Host: host} }
 
 // Sent says what should become of a frame that comes in by a port of a host
 // that is no tunnel port.
 func (o *Oracle) Sent(host string, port uint32, f packet.Frame) Verdict {
+	v, _ := o.sent(host, port, f, 0)
+	return v
+}
+
+// sent says what becomes of a frame where the choice-th of hops next hops is
+// taken.
+func (o *Oracle) sent(host string, port uint32, f packet.Frame, choice int) (v Verdict, hops int) {
 	if f.Tagged {
-		return drop(host, Tagged)
+		return drop(host, Tagged), 1
 	}
 	vm := o.byPort[hostPort{host, port}]
 	if vm == nil {
-		return drop(host, UnknownPort)
+		return drop(host, UnknownPort), 1
 	}
 	if f.Src != vm.MAC {
-		return drop(host, SourceMAC)
+		return drop(host, SourceMAC), 1
 	}
-	from := sender{o, vm, host, port}
+	from := sender{Oracle: o, vm: vm, host: host, port: port, choice: choice, hops: new(int)}
+	*from.hops = 1
 	switch {
 	case f.Type == packet.TypeARP && vm.v4:
-		return from.arp(f)
+		v = from.arp(f)
 	case f.Type == packet.TypeIPv4 && vm.v4:
-		return from.ip(f)
+		v = from.ip(f)
 	case f.Type == packet.TypeIPv6 && vm.v6:
-		return from.ipv6(f)
+		v = from.ipv6(f)
+	default:
+		v = drop(host, Protocol)
 	}
-	return drop(host, Protocol)
+	return v, *from.hops
 }
 
 // sender is a VM at its port.
@@ -236,6 +281,9 @@ type sender struct {
 	vm   *vm
 	host string
 	port uint32
+
+	choice int  // among next hops that share traffic
+	hops   *int // how many there are
 }
 
 func (s sender) drop(r Reason) Verdict { return drop(s.host, r) }
@@ -379,7 +427,7 @@ func (s sender) solicitation(f packet.Frame) Verdict {
 
 // ip forwards a packet of either family.
 func (s sender) ip(f packet.Frame) Verdict {
-	if f.Cut || !s.vm.has(f.IP.Src) {
+	if f.Cut || !s.vm.sends(f.IP.Src) {
 		return s.drop(SourceCA)
 	}
 	dst := f.IP.Dst
@@ -392,9 +440,9 @@ func (s sender) ip(f packet.Frame) Verdict {
 			return s.drop(LinkLocal)
 		}
 	} else {
-		var ok bool
-		if hop, routed, ok = s.route(dst); !ok {
-			return s.drop(NoRoute)
+		var why Reason
+		if hop, routed, why = s.route(dst); why != 0 {
+			return s.drop(why)
 		}
 	}
 	to, router, why := s.who(hop)
@@ -419,8 +467,8 @@ func (s sender) ip(f packet.Frame) Verdict {
 }
 
 // route returns the next hop towards an address, and whether the way there
-// leads through the router.
-func (s sender) route(dst netip.Addr) (hop netip.Addr, routed, ok bool) {
+// leads through the router; or why there is none.
+func (s sender) route(dst netip.Addr) (hop netip.Addr, routed bool, why Reason) {
 	best := -1
 	for n := range s.policy.SubnetsOf(s.vm.RDID) {
 		for _, p := range n.Prefixes {
@@ -429,19 +477,49 @@ func (s sender) route(dst netip.Addr) (hop netip.Addr, routed, ok bool) {
 			}
 		}
 	}
-	metric := uint32(0)
+	var ways []tenant.CustomerRoute // the best so far
 	for r := range s.policy.RoutesOf(s.vm.RDID) {
 		p := r.Prefix.Prefix()
-		if !p.Contains(dst) || p.Bits() < best {
+		if !p.Contains(dst) || p.Bits() < best || r.VSID != 0 && r.VSID != s.vm.VSID {
 			continue
 		}
-		// Of two routes to one prefix the lower metric; a subnet's own prefix
-		// has no route.
-		if p.Bits() > best || r.Metric < metric {
-			best, metric, hop, routed = p.Bits(), r.Metric, r.NextHop.Addr(), true
+		// Of two routes to one prefix that of the sender's subnet, then the lower
+		// metric; a subnet's own prefix has no route.
+		order := -1
+		if len(ways) > 0 && p.Bits() == best {
+			order = cmp.Or(cmp.Compare(ways[0].VSID, r.VSID), cmp.Compare(r.Metric, ways[0].Metric))
+		}
+		switch {
+		case order < 0:
+			best, ways = p.Bits(), []tenant.CustomerRoute{r}
+		case order == 0:
+			ways = append(ways, r)
 		}
 	}
-	return hop, routed, best >= 0
+	switch {
+	case best < 0:
+		return hop, false, NoRoute
+	case len(ways) == 0:
+		return hop, routed, 0
+	case ways[0].BlackHole:
+		return hop, false, BlackHole
+	}
+	if live := s.live(ways); len(live) > 0 {
+		ways = live
+	}
+	*s.hops = len(ways)
+	return ways[s.choice%len(ways)].NextHop.Addr(), true, 0
+}
+
+// live returns the routes, of several that share traffic, whose next hops are
+// attached to some host.
+func (s sender) live(ways []tenant.CustomerRoute) (live []tenant.CustomerRoute) {
+	for _, r := range ways {
+		if to := s.byCA[domainCA{s.vm.RDID, r.NextHop.Addr()}]; to != nil && s.seen[to.IfaceID] != "" {
+			live = append(live, r)
+		}
+	}
+	return live
 }
 
 // toRouter answers echo requests. A packet for the router itself goes through

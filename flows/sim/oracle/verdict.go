@@ -90,6 +90,8 @@ const (
 	// LinkLocal: a link-local address would have to leave its subnet, or is none
 	// of fe80::/64.
 	LinkLocal
+	// BlackHole: a customer route says so.
+	BlackHole
 	numReasons
 )
 
@@ -101,6 +103,7 @@ var reasonNames = [numReasons]string{
 	TunnelGroup: "group address from the tunnel", UnknownVSID: "unknown VSID", TunnelProtocol: "protocol from the tunnel", NotHere: "not here",
 	RouterAdvertisement: "router advertisement", Redirect: "redirect", NDSender: "ND sender", NDOwn: "ND for its own address",
 	NDUnsolicited: "unsolicited advertisement", NDTarget: "ND outside the subnet", LinkLocal: "link-local",
+	BlackHole: "black hole",
 }
 
 // Reasons returns all reasons.
