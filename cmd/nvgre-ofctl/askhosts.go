@@ -20,26 +20,29 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
-// wantedFlows asks the running controller which flows it wants a host to have.
-func wantedFlows(ctx context.Context, socket, host string) ([]flow.Flow, error) {
+// wantedFlows asks the running controller which flows it wants a host to have, and
+// which groups.
+func wantedFlows(ctx context.Context, socket, host string) (h held, err error) {
 	all, err := admin.FetchWanted(ctx, socket, host)
 	if err != nil {
-		return nil, fmt.Errorf("host %s: the flows that the controller wants: %w", host, explainContext(ctx, err))
+		return h, fmt.Errorf("host %s: the flows that the controller wants: %w", host, explainContext(ctx, err))
 	}
-	var fs []flow.Flow
 	for _, octets := range all {
 		e := openflow.Encoded(octets)
 		if e.Kind() != openflow.KindFlow {
+			if g, err := e.Group(); err == nil {
+				h.groups = append(h.groups, g)
+			}
 			continue
 		}
 		f, err := e.Decode()
 		if err != nil {
-			return nil, fmt.Errorf("host %s: is the controller of the same release? %w", host, err)
+			return h, fmt.Errorf("host %s: is the controller of the same release? %w", host, err)
 		}
-		fs = append(fs, f)
+		h.flows = append(h.flows, f)
 	}
-	slices.SortStableFunc(fs, func(a, b flow.Flow) int { return flow.Compare(&a, &b) })
-	return fs, nil
+	slices.SortStableFunc(h.flows, func(a, b flow.Flow) int { return flow.Compare(&a, &b) })
+	return h, nil
 }
 
 // hostState is what a host's OVSDB tells.

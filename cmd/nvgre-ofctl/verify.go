@@ -158,7 +158,9 @@ func liveNetwork(ctx context.Context, o *verifyOptions) (n verify.Network, silen
 		group.Go(func() error {
 			hosts[i], errs[i] = askHost(ctx, s, n.Policy, &d, name, !o.compiled && !o.wanted)
 			if o.wanted && errs[i] == nil {
-				hosts[i].Flows, errs[i] = wantedFlows(ctx, cmp.Or(o.admin, s.AdminSocket), name)
+				var has held
+				has, errs[i] = wantedFlows(ctx, cmp.Or(o.admin, s.AdminSocket), name)
+				hosts[i].Flows, hosts[i].Groups = has.flows, has.groups
 			}
 			return nil
 		})
