@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"controller/api":       {"tenant", "internal", "controller/store", "controller/admin", "controller/api"},
 	"controller/admin":     {"internal"},
 	"controller/responder": {"tenant", "controller/responder"},
+	"controller/punt":      {"tenant", "flows", "controller/openflow", "controller/responder"},
 
 	// The testbed drives the product as a user does: it never reaches into it.
 	// Save for the tests that hold a simulated host against the product's parts.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,6 +50,8 @@ type Controller struct {
 	namers   namers
 	drift    driftRing
 	gossip   *gossip
+
+	inForce atomic.Pointer[inForce]
 
 	// The loop alone changes what follows, holding mu; so it reads without.
 	mu        sync.Mutex
@@ -91,7 +94,7 @@ func New(s *settings.Settings, o Options) (*Controller, error) {
 	c := &Controller{
 		settings: s, opts: o, log: o.Log, started: time.Now(), hosts: map[string]*host{},
 		tableNames: flows.TableNames(), inbox: newInbox(), registry: prometheus.NewRegistry(), gossip: newGossip(), clock: clock{now: time.Now},
-		engine: calc.New(calc.Options{Linger: s.Linger > 0}), waits: newWaits(),
+		engine: calc.New(calc.Options{Linger: s.Linger > 0, Punts: flows.PuntLimit{Rate: s.PuntRate, Burst: s.PuntBurst}}), waits: newWaits(),
 	}
 	c.configured = make(map[string]settings.Host, len(s.Hosts))
 	for _, h := range s.Hosts {

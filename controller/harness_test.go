@@ -159,6 +159,16 @@ func (w *network) vsctl(host string, args ...string) string {
 
 var statistics = regexp.MustCompile(`(duration|n_packets|n_bytes|idle_age|hard_age)=[^ ]*,? ?`)
 
+// meters counts the meters of a switch, which the wanted flows are counted with.
+func (w *network) meters(host string) int {
+	w.t.Helper()
+	out, err := w.hosts[host].Ofctl(context.Background(), "-O", "OpenFlow13", "dump-meters", "br-int")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return strings.Count(out, "meter=")
+}
+
 // flows returns a host's flows without counters, sorted, as ovs-ofctl sees them.
 func (w *network) flows(host string) []string {
 	w.t.Helper()

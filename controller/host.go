@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/ha"
+	"github.com/nvgre-ofctl/nvgre-ofctl/controller/punt"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/ovsdb"
@@ -32,6 +33,8 @@ type host struct {
 	log    *slog.Logger
 	db     *ovsdb.Host
 	driver *reconcile.Driver
+	punts  *punt.Service
+	vms    *vmPorts // of punts
 	end    context.CancelFunc
 	ended  sync.WaitGroup
 
@@ -86,18 +89,19 @@ func (h *host) revision() uint64 {
 }
 
 // startHost begins to drive a host. What happens there is put into news.
-func startHost(ctx context.Context, name string, addr address, tlsConf *tls.Config, bridge string, schemas *ovsdb.Schemas, o reconcile.Options, log *slog.Logger, news *inbox) *host {
+func startHost(ctx context.Context, name string, addr address, tlsConf *tls.Config, bridge string, schemas *ovsdb.Schemas, o reconcile.Options, punts *punt.Service, vms *vmPorts, log *slog.Logger, news *inbox) *host {
 	ctx, end := context.WithCancel(ctx)
 	o.Changed = func() { news.put(name, dirtSwitch) }
 	h := &host{
 		name: name, addr: addr, log: log, end: end,
 		db:     ovsdb.NewHost(name, addr.ovsdb, tlsConf, log, ovsdb.WithBridge(bridge), ovsdb.WithSchemas(schemas)),
-		driver: reconcile.NewDriver(o),
-		again:  make(chan struct{}, 1), mayWrite: o.MayWrite, connError: errors.New("not connected yet"),
+		driver: reconcile.NewDriver(o), punts: punts, vms: vms,
+		again: make(chan struct{}, 1), mayWrite: o.MayWrite, connError: errors.New("not connected yet"),
 		installed: make(map[installedKey]bool),
 	}
 	h.ended.Go(func() { _ = h.db.Run(ctx) }) // it ends with ctx only
 	h.ended.Go(func() { _ = h.driver.Run(ctx) })
+	h.ended.Go(func() { _ = h.punts.Run(ctx) })
 	h.ended.Go(func() { h.lookAfter(ctx, news) })
 	return h
 }

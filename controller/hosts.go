@@ -10,6 +10,7 @@ import (
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/ha"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/reconcile"
 	"github.com/nvgre-ofctl/nvgre-ofctl/controller/settings"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
@@ -43,7 +44,18 @@ func (c *Controller) takePolicy(ctx context.Context, n policyNews) {
 	}
 	c.log.Log(ctx, level, "the policy is in force", "revision", n.policy.Revision(), "records", n.policy.NumRecords())
 	c.engine.SetPolicy(n.policy)
-	if before == nil || hostsDiffer(before, n.policy) {
+	differ := before == nil || hostsDiffer(before, n.policy)
+	force := &inForce{policy: n.policy}
+	if old := c.inForce.Load(); old != nil && !differ {
+		force.mtu = old.mtu
+	} else {
+		force.mtu = flows.OverlayMTU(n.policy)
+	}
+	c.inForce.Store(force)
+	if before != nil {
+		c.tellVMs(before, n.policy)
+	}
+	if differ {
 		c.chooseHosts(ctx)
 	}
 }
@@ -189,7 +201,8 @@ func (c *Controller) newHost(ctx context.Context, name string, a address, t *ha.
 			o.Generation = t.Generation
 		}
 	}
-	h := startHost(ctx, name, a, c.tls, s.Bridge, &c.schemas, o, c.log, c.inbox)
+	punts, vms := c.newPunts(name, a, log, o.MayWrite)
+	h := startHost(ctx, name, a, c.tls, s.Bridge, &c.schemas, o, punts, vms, c.log, c.inbox)
 	h.tenure = t
 	h.placed = c.board != nil && len(c.board.AttachmentsOf(name)) > 0
 	return h

@@ -120,6 +120,8 @@ func (c *Controller) observe(h *host) {
 	if h.seen {
 		in := c.inputOf(h)
 		c.engine.SetHost(h.name, in)
+		h.vms.set(in.Attachments)
+		h.punts.Changed()
 		c.publishAttachments(h, in.Attachments)
 	}
 }

@@ -18,6 +18,7 @@ type metrics struct {
 	readBack    prometheus.Histogram
 	compile     prometheus.Histogram
 	policyLoads *prometheus.CounterVec
+	punts       *prometheus.CounterVec
 	// Of flowMods.
 	added, changed, deleted, sentinels prometheus.Counter
 }
@@ -46,12 +47,14 @@ func newMetrics(c *Controller) *metrics {
 	}
 	m.added, m.changed = m.flowMods.WithLabelValues("add"), m.flowMods.WithLabelValues("change")
 	m.deleted, m.sentinels = m.flowMods.WithLabelValues("delete"), m.flowMods.WithLabelValues("sentinel")
+	m.punts = prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "punts_total",
+		Help: "Packets of VMs that switches handed to the controller, by reason and by what became of them: answered, or why not."}, []string{"reason", "result"})
 	for _, k := range reconcile.DriftKinds {
 		m.drift.WithLabelValues(string(k))
 	}
 	m.policyLoads.WithLabelValues("ok")
 	m.policyLoads.WithLabelValues("refused")
-	c.registry.MustRegister(m.flowMods, m.refused, m.repaired, m.drift, m.apply, m.readBack, m.compile, m.policyLoads,
+	c.registry.MustRegister(m.flowMods, m.refused, m.repaired, m.drift, m.apply, m.readBack, m.compile, m.policyLoads, m.punts,
 		&statusCollector{c}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

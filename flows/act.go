@@ -14,8 +14,8 @@ var act = Table{
 		flow.ICMPv6Type, flow.ICMPv6Code), groupBit), regs(regRouted, regRouter)...),
 	Sets: append(fields(flow.EthSrc, flow.EthDst, flow.ARPOp, flow.ARPSPA, flow.ARPTPA, flow.ARPSHA, flow.ARPTHA,
 		flow.IPv4Src, flow.IPv4Dst, flow.IPv6Src, flow.IPv6Dst, flow.IPTTL, flow.ICMPType, flow.ICMPv6Type, flow.NDReserved, flow.NDOptType),
-		regs(regSwap, regHop)...),
-	Next:    []uint8{tableNDReply, tablePA},
+		regs(regSwap, regHop, regPunt)...),
+	Next:    []uint8{tableNDReply, tablePA, tablePunt},
 	Outputs: true,
 	Miss:    "drop: neither IP nor ARP",
 }
@@ -27,6 +27,7 @@ const (
 	prioActAskVM       = 210 // a unicast question
 	prioActAsk         = 200
 	prioActEcho        = 150
+	prioActListen      = 145
 	prioActRouter      = 140
 	prioActScope       = 135
 	prioActTTL         = 130
@@ -62,10 +63,15 @@ func (c *Compiler) actFlows(b *builder) {
 	actND(b)
 	actEcho(b)
 	b.add(&act, prioActRouter, o.drop(DropToRouter), b.match(toRouter))
+	for _, family := range []flow.Test{isIPv4, isIPv6} {
+		for _, proto := range []flow.Test{isTCP, isUDP} {
+			b.add(&act, prioActListen, o.drop(DropToRouter), b.match(toRouter, family, proto), puntTo(PuntToRouter)...)
+		}
+	}
 	b.add(&act, prioActScope, o.drop(DropLinkLocal), b.match(routed, isIPv6, prefixTest(flow.IPv6Src, linkLocal)))
 	for _, family := range []flow.Test{isIPv4, isIPv6} {
 		for _, ttl := range []uint64{0, 1} {
-			b.add(&act, prioActTTL, o.drop(DropTTL), b.match(routed, family, flow.Exact(flow.IPTTL, flow.Uint(ttl))))
+			b.add(&act, prioActTTL, o.drop(DropTTL), b.match(routed, family, flow.Exact(flow.IPTTL, flow.Uint(ttl))), puntTo(PuntTTL)...)
 		}
 		b.add(&act, prioActRouted, o.cookie(), b.match(routed, family),
 			flow.DecTTL(),

@@ -99,6 +99,9 @@ func (a *affected) subnet(v tenant.VSID) bool {
 		// The records are the same, but their flows are in another block.
 		return a.unit(SubnetUnit(s.RDID, v)) && a.unit(SubnetUnit(t.RDID, v)) &&
 			a.records(a.before.policy.RecordsOf(v)) && a.records(a.after.policy.RecordsOf(v))
+	case was && is && s.DHCP != t.DHCP:
+		// What its VMs may ask.
+		return a.unit(SubnetUnit(s.RDID, v)) && a.records(a.before.policy.RecordsOf(v)) && a.records(a.after.policy.RecordsOf(v))
 	case was:
 		return a.unit(SubnetUnit(s.RDID, v))
 	case is:

@@ -10,9 +10,9 @@ var ca = Table{
 	Name:    "ca",
 	Purpose: "One flow for each customer address: (routing domain, next hop) to MAC, virtual subnet and host. It serves IP, ARP, neighbour discovery and next hops of routes alike, and is the same on every host; only table pa knows which host is this one. A VM with IPv6 CAs has one flow more, for its link-local address.",
 	Matches: append(fields(flow.EthType, flow.IPProto, flow.ICMPv6Type, flow.ICMPv6Code), regs(regDomain, regHop)...),
-	Sets:    regs(regDest, regPeer, regRouter, regHopMAC),
-	Next:    []uint8{tableAct},
-	Miss:    "drop: no lookup record has the address",
+	Sets:    regs(regDest, regPeer, regRouter, regHopMAC, regPunt),
+	Next:    []uint8{tableAct, tablePunt},
+	Miss:    "drop: no lookup record has the address; the sender is told",
 }
 
 const (
@@ -54,7 +54,7 @@ func (c *Compiler) addressFlow(b *builder, number uint32, r *tenant.LookupRecord
 	hop := regHop.appendTests(append(buf[:0], regDomain.is(uint64(number))), address)
 	peer, known := c.peers.of(c.HostOf(r))
 	if !known {
-		b.add(&ca, prioCA, o.drop(DropUnattached), b.match(hop...))
+		b.add(&ca, prioCA, o.drop(DropUnattached), b.match(hop...), puntTo(PuntNoHost)...)
 		return
 	}
 	b.add(&ca, prioCA, o.cookie(), b.match(hop...),
@@ -81,5 +81,5 @@ func addresses(p *tenant.Policy, iface string) (vm []tenant.LookupRecord) {
 func caMisses(b *builder) {
 	b.add(&ca, prioCANoIP, tableOwner(tableCA).drop(DropARPUnknownCA), b.match(isARP))
 	b.add(&ca, prioCANoIP, tableOwner(tableCA).drop(DropNDUnknownCA), b.match(ipv6.question...))
-	b.miss(&ca, DropUnknownCA)
+	b.add(&ca, 0, tableOwner(tableCA).drop(DropUnknownCA), nil, puntTo(PuntNoHost)...)
 }

@@ -78,6 +78,7 @@ type Compiler struct {
 	peers   numbers[string]
 	room    *sync.Pool // *builder, for Make
 	shared  shares     // customer routes with several next hops
+	limit   PuntLimit
 
 	mu     sync.Mutex
 	blocks map[tenant.RDID]*block // what Host has asked for
@@ -95,7 +96,7 @@ type block struct {
 
 // NewCompiler returns a compiler for a policy and the places of its VMs.
 func NewCompiler(p *tenant.Policy, at Placement) *Compiler {
-	none := &Compiler{policy: tenant.Empty(), room: &sync.Pool{New: func() any { return new(builder) }}}
+	none := &Compiler{policy: tenant.Empty(), limit: DefaultPuntLimit, room: &sync.Pool{New: func() any { return new(builder) }}}
 	none.domains.hash = func(id tenant.RDID) uint32 { return uint32(hash(id[:])) }
 	none.shared.hash = destination.hash
 	none.peers.hash = func(name string) uint32 { return uint32(hash([]byte(name))) }
@@ -120,7 +121,7 @@ func (c *Compiler) Next(p *tenant.Policy, at Placement) *Compiler {
 		}
 	}
 	return &Compiler{
-		policy: p, at: at, room: c.room,
+		policy: p, at: at, room: c.room, limit: c.limit,
 		domains: c.domains.next(domainsGone, domainsCome, func() iter.Seq[tenant.RDID] {
 			return each(p.RoutingDomains(), func(d tenant.RoutingDomain) tenant.RDID { return d.RDID })
 		}),

@@ -37,7 +37,12 @@ func flowCount(p *tenant.Policy, at flows.Placement, v flows.HostView, pipeline 
 				}
 			}
 		})
-		n += 5 + 4*four + 3*min1(four) + 5*six + 12*min1(six)
+		n += 6 + 4*four + 3*min1(four) + 5*six + 12*min1(six)
+		if r, ok := p.RecordByIfaceID(a.IfaceID); ok {
+			if s, _ := p.Subnet(r.VSID); s.DHCP {
+				n += min1(four) + 2*min1(six)
+			}
+		}
 	}
 	if v.Tunnels.PerVSID == nil {
 		n += 3 * min1(int(v.Tunnels.Flow))

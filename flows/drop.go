@@ -40,6 +40,8 @@ const (
 	DropNDUnknownCA
 	DropLinkLocal
 	DropBlackHole
+	DropTooBig
+	DropNoPunt
 	dropReasons
 )
 
@@ -78,6 +80,8 @@ var dropTexts = [dropReasons]struct{ name, text string }{
 	DropNDUnknownCA:         {"nd-unknown-ca", "the VM asked for an IPv6 address that no lookup record has"},
 	DropLinkLocal:           {"link-local", "an IPv6 link-local address means nothing outside its virtual subnet, or is outside fe80::/64"},
 	DropBlackHole:           {"black-hole", "a customer route of the routing domain says that packets to the destination are dropped"},
+	DropTooBig:              {"too-big", "the packet is larger than the underlay takes between the two hosts: its sender is told"},
+	DropNoPunt:              {"no-punt", "the packet would go to the controller, and came in by no port of a VM"},
 }
 
 // DropReasons returns all reasons in the order of their numbers.

@@ -15,10 +15,13 @@ var (
 	isIPv6   = flow.Exact(flow.EthType, flow.Uint(0x86dd))
 	isICMP   = flow.Exact(flow.IPProto, flow.Uint(1))
 	isICMPv6 = flow.Exact(flow.IPProto, flow.Uint(58))
+	isTCP    = flow.Exact(flow.IPProto, flow.Uint(6))
+	isUDP    = flow.Exact(flow.IPProto, flow.Uint(17))
 )
 
 // Types of ICMPv6 messages and of their options (RFC 4861 section 4).
 const (
+	ndRouterSolicitation  = 133
 	ndRouterAdvertisement = 134
 	ndSolicitation        = 135
 	ndAdvertisement       = 136

@@ -8,7 +8,7 @@ import (
 )
 
 // PipelineFlows is how many flows every switch has, whatever it holds.
-const PipelineFlows = 45
+const PipelineFlows = 53
 
 // Manual renders the pipeline's manual, docs/PIPELINE.md, from the declarations.
 // The flows shown for each table come from examples, which the caller compiles:
@@ -47,12 +47,12 @@ func Manual(examples []flow.Flow, namer *Namer) string {
 
 	p("\n## How many flows a host has\n\n")
 	p("%d for the pipeline itself and 1 for the host itself, and\n\n", PipelineFlows)
-	p("- for each VM on the host 5, and with IPv4 3 and 4 for each CA, with IPv6 12 and 5 for each CA;\n")
+	p("- for each VM on the host 6, and with IPv4 3 and 4 for each CA, with IPv6 12 and 5 for each CA; where its subnet has DHCP, 1 with IPv4 and 2 with IPv6;\n")
 	p("- for the flow-based gre port 3; or for the port of each virtual subnet 2, and 1 more where its routing domain is here;\n")
 	p("- for each routing domain that has a VM here: for each subnet 1 and 4 for each prefix, 2 where a prefix is IPv4 and 4 where one is IPv6;\n")
 	p("  **1 for each CA**, and 1 for the link-local address of each VM with an IPv6 CA; 1 for each prefix that customer routes lead to;\n")
 	p("- for each other host with VMs of these routing domains: 1 for each pair of provider addresses of one family, and 1.\n\n")
-	p("A VM elsewhere with one CA of each family thus costs 3 flows, a VM here 32.\n")
+	p("A VM elsewhere with one CA of each family thus costs 3 flows, a VM here 33.\n")
 
 	p("\n## Why packets are dropped\n\n| reason | number | meaning |\n|---|---|---|\n")
 	for _, r := range DropReasons() {

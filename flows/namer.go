@@ -146,7 +146,11 @@ func (n *Namer) value(k Kind, v flow.Value) string {
 			return name
 		}
 		return strconv.FormatUint(v.Lo, 10)
-	case KindVSID, KindFlag:
+	case KindPunt:
+		if r := PuntReason(v.Lo); r.String() != "unknown" {
+			return r.String()
+		}
+	case KindVSID, KindFlag, KindOctets:
 		return strconv.FormatUint(v.Lo, 10)
 	case KindCA:
 		return netip.AddrFrom16([16]byte(v.Bytes(16))).Unmap().String()
@@ -162,6 +166,9 @@ func (n *Namer) actions(f *flow.Flow) string {
 			return "drop (" + r.String() + ")"
 		}
 		return "drop"
+	}
+	if r, ok := Reason(f.Cookie); ok && f.Actions[len(f.Actions)-1] == flow.Goto(tablePunt) {
+		return "drop (" + r.String() + "), its sender is told by the controller"
 	}
 	out := make([]string, len(f.Actions))
 	for i, a := range f.Actions {

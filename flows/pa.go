@@ -12,8 +12,8 @@ var pa = Table{
 	Name:    "pa",
 	Purpose: "Turns the number of the destination's host into outer addresses, or finds that it is this host. Which of their provider addresses two hosts use is a function of the two alone (tenant.Path), and the same both ways. A host that changes its provider address changes one flow here, not one for each VM. A host knows itself and the hosts that have VMs of its routing domains.",
 	Matches: regs(regPeer),
-	Sets:    fields(flow.TunSrc, flow.TunDst, flow.TunIPv6Src, flow.TunIPv6Dst),
-	Next:    []uint8{tableEncap, tableLocal},
+	Sets:    append(fields(flow.TunSrc, flow.TunDst, flow.TunIPv6Src, flow.TunIPv6Dst), regs(regTooBig, regMTU)...),
+	Next:    []uint8{tableMTU, tableLocal},
 	Miss:    "drop: no way to the host",
 }
 
@@ -28,10 +28,13 @@ func paFlow(b *builder, number uint32, self, peer *tenant.Host) {
 	}
 	if from, to, ok := tenant.Path(self, peer); ok {
 		src, dst := outerFields(from.Addr())
+		mtu, _ := PathMTU(self, peer)
 		b.add(&pa, prioPA, o.cookie(), b.match(regPeer.is(uint64(number))),
 			flow.Set(flow.All(src), flow.Addr(from.Addr())),
 			flow.Set(flow.All(dst), flow.Addr(to.Addr())),
-			flow.Goto(tableEncap))
+			regMTU.set(flow.Uint(uint64(mtu))),
+			flow.CheckLarger(mtu+ethernetHeader, regTooBig.Bits),
+			flow.Goto(tableMTU))
 	}
 }
 

@@ -18,9 +18,11 @@ const (
 	tableAct          = 25
 	tableNDReply      = 26
 	tablePA           = 30
+	tableMTU          = 32
 	tableEncap        = 35
 	tableLocal        = 40
 	tableOutput       = 50
+	tablePunt         = 70
 	tableSentinel     = 253
 )
 
@@ -29,7 +31,7 @@ const (
 func Pipeline() []*Table {
 	return []*Table{
 		&classify, &tunnelSource, &tunnelVSID, &portSecurity, &route, &ca,
-		&act, &ndReply, &pa, &encap, &local, &output, &sentinel,
+		&act, &ndReply, &pa, &mtu, &encap, &local, &output, &punt, &sentinel,
 	}
 }
 

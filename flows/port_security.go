@@ -13,8 +13,9 @@ var portSecurity = Table{
 	Name:    "port-security",
 	Purpose: "Lets a VM send only what its lookup records say is its own: source MAC, source CA, and ARP and neighbour discovery in its own name. A VM that forwards may send from any address. A VM with an IPv6 CA has the link-local address of its MAC too. Each VM has drop flows of its own, so that their counters name the offender.",
 	Matches: append(fields(flow.InPort, flow.EthType, flow.EthSrc, flow.IPProto, flow.IPTTL, flow.IPv4Src, flow.IPv6Src, flow.IPv6Dst,
-		flow.ARPOp, flow.ARPSPA, flow.ARPTPA, flow.ARPSHA, flow.ICMPv6Type, flow.ICMPv6Code, flow.NDTarget, flow.NDSLL, flow.NDTLL), groupBit),
-	Next: []uint8{tableRoute},
+		flow.ARPOp, flow.ARPSPA, flow.ARPTPA, flow.ARPSHA, flow.ICMPv6Type, flow.ICMPv6Code, flow.NDTarget, flow.NDSLL, flow.NDTLL, flow.UDPSrc, flow.UDPDst), groupBit),
+	Sets: regs(regPunt),
+	Next: []uint8{tableRoute, tablePunt},
 	Miss: "drop: the port has no lookup record",
 }
 

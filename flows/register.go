@@ -18,6 +18,8 @@ const (
 	KindPort               // OpenFlow port number
 	KindCA                 // customer address, IPv4 as ::ffff:a.b.c.d
 	KindMAC                // Ethernet address
+	KindPunt               // reason why a packet goes to the controller
+	KindOctets             // number of octets
 	KindScratch
 )
 
@@ -40,7 +42,10 @@ var (
 	regPeer   = Register{"pa", flow.All(flow.Reg3), KindPeer, "host whose provider address the packet goes to"}
 	regRouted = Register{"routed", flow.Bits{Field: flow.Reg4, Ofs: 0, N: 1}, KindFlag, "the packet leaves its virtual subnet"}
 	regRouter = Register{"router", flow.Bits{Field: flow.Reg4, Ofs: 1, N: 1}, KindFlag, "the next hop is the distributed router itself"}
+	regTooBig = Register{"too_big", flow.Bits{Field: flow.Reg4, Ofs: 2, N: 1}, KindFlag, "the packet is larger than the way to the destination's host takes"}
 	regOutput = Register{"out_port", flow.All(flow.Reg5), KindPort, "local port to deliver to"}
+	regPunt   = Register{"punt", flow.Bits{Field: flow.Reg6, Ofs: 0, N: 8}, KindPunt, "why the packet goes to the controller"}
+	regMTU    = Register{"mtu", flow.Bits{Field: flow.Reg6, Ofs: 16, N: 16}, KindOctets, "largest IP packet that the way to the destination's host takes, in octets"}
 	regSwap   = Register{"scratch", flow.All(flow.Reg7), KindScratch, "holds an address while two are swapped"}
 	regHop    = Register{"next_hop", flow.All(flow.XXReg2), KindCA, "customer address of the next hop; IPv4 as ::ffff:a.b.c.d, so that both families are one lookup"}
 	regHopMAC = Register{"next_hop_mac", flow.Bits{Field: flow.XReg6, Ofs: 0, N: 48}, KindMAC, "MAC of the next hop"}
@@ -48,7 +53,7 @@ var (
 
 // Registers lists the registers of the pipeline.
 func Registers() []Register {
-	return []Register{regDomain, regSource, regDest, regPeer, regRouted, regRouter, regOutput, regSwap, regHop, regHopMAC}
+	return []Register{regDomain, regSource, regDest, regPeer, regRouted, regRouter, regTooBig, regOutput, regPunt, regMTU, regSwap, regHop, regHopMAC}
 }
 
 // hop4 is where an IPv4 next hop stands in the next_hop register, and hopTag the

@@ -12,10 +12,10 @@ var route = Table{
 	Name:    "route",
 	Purpose: "Finds the next hop by the longest prefix in the routing domain, the priority growing with the prefix length. Inside the packet's own subnet the next hop is the destination; in another subnet too, but the packet counts as routed. ARP and neighbour solicitations look up their target the same way. A link-local destination is looked up in the packet's own subnet only. A customer route has a VM for its next hop, or drops the packet, or shares packets among several next hops by a group.",
 	Matches: append(fields(flow.EthType, flow.IPProto, flow.IPv4Dst, flow.IPv6Dst, flow.ARPTPA, flow.ICMPv6Type, flow.ICMPv6Code, flow.NDTarget), regs(regDomain, regSource)...),
-	Sets:    regs(regHop, regRouted),
-	Next:    []uint8{tableCA},
+	Sets:    regs(regHop, regRouted, regPunt),
+	Next:    []uint8{tableCA, tablePunt},
 	Groups:  true,
-	Miss:    "drop: the routing domain has no route",
+	Miss:    "drop: the routing domain has no route; the sender is told",
 }
 
 const (
@@ -121,5 +121,5 @@ func routeMisses(b *builder) {
 	b.add(&route, prioRouteNoARP, o.drop(DropARPTarget), b.match(isARP))
 	b.add(&route, prioRouteNoND, o.drop(DropNDTarget), b.match(ipv6.question...))
 	b.add(&route, prioRouteNoLink, o.drop(DropLinkLocal), b.match(isIPv6, prefixTest(flow.IPv6Dst, linkLocal)))
-	b.miss(&route, DropNoRoute)
+	b.add(&route, 0, o.drop(DropNoRoute), nil, puntTo(PuntNoRoute)...)
 }

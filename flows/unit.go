@@ -295,7 +295,11 @@ func (c *Compiler) make(b *builder, u Unit) {
 		if number, ok := c.domains.of(vm[0].RDID); ok {
 			classifyFlow(b, number, &vm[0], u.port)
 			portSecurityFlows(b, vm, u.port)
+			if s, ok := c.policy.Subnet(vm[0].VSID); ok && s.DHCP {
+				dhcpFlows(b, vm, u.port)
+			}
 			localFlows(b, &vm[0], u.port)
+			c.puntFlow(b, &vm[0], u.port)
 		}
 	case UnitPeer:
 		self, _ := c.policy.Host(u.host)
@@ -352,9 +356,11 @@ func (c *Compiler) pipelineFlows(b *builder) {
 	c.actFlows(b)
 	ndReplyFlows(b)
 	b.miss(&pa, DropUnknownPeer)
+	mtuFlows(b)
 	b.miss(&encap, DropNoTunnel)
 	b.miss(&local, DropNotHere)
 	outputFlows(b)
+	b.miss(&punt, DropNoPunt)
 }
 
 // firstOfPrefix yields the first of the routes of each prefix.

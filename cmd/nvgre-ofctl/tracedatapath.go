@@ -87,6 +87,8 @@ func (n *network) askDatapaths(ctx context.Context, tr *explain.Trace) (all []da
 var (
 	ofprotoStep    = regexp.MustCompile(`(?m)^ *(\d+)\. (?:.*, )?priority (\d+)(?:, cookie (0x[0-9a-f]+))?$`)
 	ofprotoBridge  = regexp.MustCompile(`(?m)^bridge\("(.*)"\)$`)
+	ofprotoLarger  = regexp.MustCompile(`(?m)^ {4,}\d+\. .*$`)
+	ofprotoSmaller = regexp.MustCompile(`(?m)^ ?\d+\. .*$`)
 	ofprotoActions = regexp.MustCompile(`(?m)^Datapath actions: (.*)$`)
 )
 
@@ -100,6 +102,15 @@ func compareOfproto(h *explain.Hop, text string) (actions, difference string) {
 	// whose flows are not ours to compare.
 	if at := ofprotoBridge.FindAllStringIndex(text, 2); len(at) == 2 {
 		text = text[:at[1][0]]
+	}
+	// Behind check_pkt_larger Open vSwitch shows what becomes of a packet that is
+	// larger, set in, and then of one that is not.
+	if at := strings.Index(text, "check_pkt_larger("); at >= 0 {
+		other := ofprotoLarger
+		if last := len(h.Steps) - 1; last >= 0 && h.Steps[last].Table == "punt" {
+			other = ofprotoSmaller
+		}
+		text = text[:at] + other.ReplaceAllString(text[at:], "")
 	}
 	found := ofprotoStep.FindAllStringSubmatch(text, -1)
 	for i := range max(len(found), len(h.Steps)) {

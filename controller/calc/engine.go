@@ -15,6 +15,9 @@ type Options struct {
 	// Linger keeps a routing domain on a host for a while after the last of its
 	// VMs has left: see [Engine.Expire].
 	Linger bool
+	// Punts says how many packets of a VM the controller gets; zero:
+	// [flows.DefaultPuntLimit].
+	Punts flows.PuntLimit
 }
 
 // Input is what is known of a host besides the policy. Its attachments and the

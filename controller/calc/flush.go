@@ -22,6 +22,9 @@ func (e *Engine) Flush() []Update {
 	first := e.compiler == nil
 	if first {
 		f.before = flows.NewCompiler(tenant.Empty(), flows.Placement{})
+		if e.opts.Punts != (flows.PuntLimit{}) {
+			f.before = f.before.WithPuntLimit(e.opts.Punts)
+		}
 	}
 	if first || len(e.moved) > 0 || e.policy != f.before.Policy() {
 		f.after = f.before.Next(e.policy, e.place)

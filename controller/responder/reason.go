@@ -18,6 +18,7 @@ const (
 	AboutFragment                   // no ICMP error is sent about a fragment other than the first
 	AboutNobody                     // no ICMP error is sent where the source is not one machine
 	MayFragment                     // the packet does not forbid fragments: it is not the sender's business
+	Off                             // the policy does not want such answers in the subnet
 	Unbuildable                     // the answer cannot be put on the wire: a fault of the program or of the policy
 	NumReasons
 )
@@ -36,6 +37,7 @@ var reasonNames = [NumReasons]struct{ name, text string }{
 	AboutFragment: {"about-fragment", "no ICMP error is sent about a fragment other than the first"},
 	AboutNobody:   {"about-nobody", "no ICMP error is sent where the source is not one machine"},
 	MayFragment:   {"may-fragment", "the packet is larger than the way allows and does not forbid fragments"},
+	Off:           {"off", "the policy does not want such answers in the subnet"},
 	Unbuildable:   {"unbuildable", "the answer cannot be put on the wire"},
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -106,6 +107,12 @@ func Keys() []Key {
 		{"linger", "duration, 0s or 1s to 24h", "30s",
 			"How long a host keeps the flows of a routing domain at least, and at most twice that, after the last of its VMs has left: one that comes back finds them. 0s: not at all.",
 			zeroOr(func(s *Settings) *time.Duration { return &s.Linger })},
+		{"punt-rate", "number, 1 to 100000", "50",
+			"How many packets a second of one VM its switch hands to the controller at most: those that are answered with an ICMP error, DHCP, router solicitations.",
+			number(func(s *Settings) *uint32 { return &s.PuntRate }, 1, 100_000)},
+		{"punt-burst", "number, 1 to 100000", "100",
+			"How many such packets of one VM may come at once.",
+			number(func(s *Settings) *uint32 { return &s.PuntBurst }, 1, 100_000)},
 		{"reconnect-max", "duration, 10ms to 10m", "1s",
 			"The longest pause between two attempts to reach a host.",
 			duration(func(s *Settings) *time.Duration { return &s.ReconnectMax }, 10*time.Millisecond, 10*time.Minute)},
@@ -128,6 +135,18 @@ func Keys() []Key {
 				"that the bridge is given). As a flag, repeated: name=h1,ovsdb=ADDRESS,openflow=ADDRESS,listener=TARGET; in the environment the same, separated by spaces. " +
 				"A flag or a variable replaces the whole list.",
 			setHosts})
+}
+
+// number takes a decimal number within bounds.
+func number(at func(*Settings) *uint32, least, most uint64) func(*Settings, string, string) error {
+	return func(s *Settings, v, _ string) error {
+		n, err := strconv.ParseUint(v, 10, 32)
+		if err != nil || n < least || n > most {
+			return want(v, fmt.Sprintf("a number from %d to %d", least, most))
+		}
+		*at(s) = uint32(n)
+		return nil
+	}
 }
 
 func want(v, what string) error {

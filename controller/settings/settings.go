@@ -33,6 +33,8 @@ type Settings struct {
 	PlacementGrace time.Duration
 	Linger         time.Duration // 0: not at all
 	ReconnectMax   time.Duration
+	PuntRate       uint32        // packets a second
+	PuntBurst      uint32        // packets
 	AuditInterval  time.Duration // 0: never
 	ApplyTimeout   time.Duration
 	PolicySettle   time.Duration

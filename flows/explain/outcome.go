@@ -6,9 +6,11 @@ import (
 	"strings"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/packet"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/verify"
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
@@ -72,6 +74,9 @@ func (t *Tracer) intended(v *oracle.Verdict) Outcome {
 	if v.Kind == oracle.Dropped {
 		return Outcome{Kind: Dropped, Host: v.Host, Reason: v.Reason.String(), Text: fmt.Sprintf("dropped on %s: %s", v.Host, v.Reason)}
 	}
+	if v.Kind == oracle.Asked {
+		return Outcome{Kind: Asked, Host: v.Host, Text: fmt.Sprintf("handed to the controller on %s: %s", v.Host, verify.PuntReason(v.Punt).Text())}
+	}
 	return t.arrived(v.Host, v.Port, v.Kind == oracle.Answered, &v.Frame)
 }
 
@@ -81,7 +86,7 @@ func (t *Tracer) same(tr *Trace, v *oracle.Verdict) bool {
 	if o.Kind != tr.Intended.Kind {
 		return false
 	}
-	if o.Kind == Dropped {
+	if o.Kind == Dropped || o.Kind == Asked {
 		return true
 	}
 	crossed := false
@@ -103,6 +108,8 @@ func (t *Tracer) ended(h *Hop) Outcome {
 	o := Outcome{Kind: Dropped, Host: h.Host, Table: table}
 	at := fmt.Sprintf("dropped at %s/%s", h.Host, table)
 	switch last := len(h.Steps) - 1; {
+	case len(h.Result.Punts) > 0:
+		return t.punted(h)
 	case end == sim.EndMiss:
 		o.Text = at + ": no flow of the table takes the packet: the table is not complete"
 		if last < 0 {
@@ -122,6 +129,20 @@ func (t *Tracer) ended(h *Hop) Outcome {
 		o.Text = fmt.Sprintf("%s: flow %s sends it nowhere", at, h.Steps[last].Text)
 	}
 	return o
+}
+
+// punted is the outcome of a packet that the controller gets.
+func (t *Tracer) punted(h *Hop) Outcome {
+	for i := range h.Steps {
+		if s := &h.Steps[i]; s.Drop != "" {
+			return Outcome{Kind: Dropped, Host: h.Host, Table: s.Table, Reason: s.Drop,
+				Text: fmt.Sprintf("dropped at %s/%s: %s; the controller tells the sender", h.Host, s.Table, t.why(h, s))}
+		}
+	}
+	p := &h.Result.Punts[0]
+	why := flows.PuntReason(p.Field(flow.Reg6).Lo & 0xff)
+	return Outcome{Kind: Asked, Host: h.Host, Table: flows.TableName(h.Result.Table), Reason: why.String(),
+		Text: fmt.Sprintf("handed to the controller on %s: %s", h.Host, why.Text())}
 }
 
 // why says why a drop flow took this packet.

@@ -18,6 +18,7 @@ const (
 	Delivered Kind = "delivered" // to a VM
 	Answered  Kind = "answered"  // by the network itself, back to the sender
 	Dropped   Kind = "dropped"   // by a flow, or for want of one
+	Asked     Kind = "asked"     // of the controller, which answers
 	Lost      Kind = "lost"      // on the way between two hosts
 	Undecided Kind = "undecided" // the model of the switch cannot tell
 )

@@ -108,6 +108,12 @@ func (w *world) ipv4(d dice, self tenant.LookupRecord, f *packet.Frame) {
 		f.IP.Proto, f.L4 = packet.ProtoICMP, packet.L4{Type: uint8(d.pick(14)), Code: uint8(d.pick(2))}
 	case 3:
 		f.IP.Proto, f.L4 = packet.ProtoUDP, packet.L4{Src: uint16(d.pick(1 << 16)), Dst: 53}
+		switch d.pick(6) {
+		case 0:
+			f.L4 = packet.L4{Src: 68, Dst: 67}
+		case 1:
+			f.L4 = packet.L4{Src: 546, Dst: 547}
+		}
 	case 4:
 		f.IP.Proto, f.L4 = packet.ProtoTCP, packet.L4{Src: 8 << 8, Dst: uint16(d.pick(1 << 16))}
 	default:
@@ -211,6 +217,12 @@ func (w *world) ipv6(d dice, self tenant.LookupRecord, f *packet.Frame) {
 		}
 	case 3:
 		f.IP.Proto, f.L4 = packet.ProtoUDP, packet.L4{Src: uint16(d.pick(1 << 16)), Dst: 53}
+		switch d.pick(6) {
+		case 0:
+			f.L4 = packet.L4{Src: 68, Dst: 67}
+		case 1:
+			f.L4 = packet.L4{Src: 546, Dst: 547}
+		}
 	case 4:
 		f.IP.Proto, f.L4 = packet.ProtoTCP, packet.L4{Src: 8 << 8, Dst: uint16(d.pick(1 << 16))}
 	default:

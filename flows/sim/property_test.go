@@ -78,7 +78,7 @@ func differOne(v *oracle.Verdict, j *sim.Journey) string {
 		return "it loops"
 	}
 	want := 0
-	if v.Kind != oracle.Dropped {
+	if v.Kind != oracle.Dropped && v.Kind != oracle.Asked {
 		want = 1
 	}
 	if len(j.Deliveries) != want {
@@ -89,8 +89,14 @@ func differOne(v *oracle.Verdict, j *sim.Journey) string {
 			return "another way through the underlay"
 		}
 	}
-	if v.Kind == oracle.Dropped {
+	if why := verify.DifferPunt(v, j); why != "" {
+		return why
+	}
+	switch v.Kind {
+	case oracle.Dropped:
 		return differDrop(v, j)
+	case oracle.Asked:
+		return ""
 	}
 	hops := 1
 	if v.Tunnelled {
@@ -119,10 +125,11 @@ func differDrop(v *oracle.Verdict, j *sim.Journey) string {
 	if last.Host != v.Host {
 		return "dropped on host " + last.Host
 	}
-	if end, _ := last.Result.Final(); end != sim.EndDrop {
+	drop := verify.DropOf(last.Result)
+	if drop == nil {
 		return "ended without a drop flow: " + last.Result.End.String()
 	}
-	word, ok := flows.Reason(last.Result.Last().Cookie)
+	word, ok := flows.Reason(drop.Cookie)
 	want := verify.DropReason(v.Reason)
 	if v.Reason == oracle.UnknownCA {
 		want = verify.UnknownCA(&last.In.Frame)
@@ -157,6 +164,8 @@ func kindOf(in *input, v *intent) string {
 	switch {
 	case len(v.others) > 0:
 		return "shared"
+	case v.Kind == oracle.Asked:
+		return "asked: " + v.Punt.String()
 	case v.Kind == oracle.Dropped:
 		return v.Reason.String()
 	case v.Kind == oracle.Answered && in.frame.Type == packet.TypeARP:
@@ -249,6 +258,9 @@ func TestCompiledFlowsCarryOutIntent(t *testing.T) {
 				var j sim.Journey
 				for range packets {
 					in := w.randomPacket(d)
+					if d.pick(20) == 0 {
+						in.frame.Size = 1430 + uint16(d.pick(80)) // about as much as the underlay takes
+					}
 					v := w.intent(&in)
 					w.run(w.net, &in, &j)
 					if diff := differ(&v, &j); diff != "" {

@@ -40,7 +40,7 @@ func fullWorld(tb testing.TB) *world {
 	for n := range 2 {
 		rd := tenant.RoutingDomainSpec{RDID: tenant.RDID{15: byte(n + 1)}, Name: fmt.Sprintf("rd%d", n)}
 		for s := range 4 {
-			subnet := tenant.SubnetSpec{VSID: 0x1400 + uint32(apart[4*n+s])}
+			subnet := tenant.SubnetSpec{VSID: 0x1400 + uint32(apart[4*n+s]), DHCP: s%2 == 0}
 			six := s > 1
 			for i := range 2 - s%2 {
 				p := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(3 * i), byte(3 * s), 0}), 24)
@@ -162,8 +162,9 @@ func (w *world) suiteOf(s seat, routes bool) (all []input) {
 	add := func(f packet.Frame) { all = append(all, input{host: s.host, port: s.port, frame: f}) }
 	mac, ca, none := s.vm.MAC, s.vm.CA.Addr(), netip.IPv4Unspecified()
 	if ca.Is6() {
-		return w.suiteOf6(s, routes)
+		return append(w.suiteOf6(s, routes), w.suitePunt(s)...)
 	}
+	all = w.suitePunt(s)
 	subnet, _ := w.policy.Subnet(s.vm.VSID)
 	gateway := subnet.Gateways[0].Addr()
 	echo := func(dst netip.Addr, ttl, kind, code uint8) packet.Frame {

@@ -111,7 +111,7 @@ func randomDomain(d dice, n int, vsid *uint32, hosts []tenant.HostSpec) tenant.R
 	taken := map[netip.Addr]bool{}
 	for s := range 1 + d.pick(3) {
 		*vsid += 1 + uint32(d.pick(3)*255)
-		subnet := tenant.SubnetSpec{VSID: *vsid}
+		subnet := tenant.SubnetSpec{VSID: *vsid, DHCP: d.pick(2) == 1}
 		for range 1 + d.pick(2) {
 			i := d.pick(len(pool))
 			subnet.Prefixes = append(subnet.Prefixes, tenant.CAPrefixFrom(pool[i]))

@@ -39,7 +39,7 @@ func largeSpec(hosts, domains, subnets, vms int) tenant.Spec {
 		rd := tenant.RoutingDomainSpec{RDID: tenant.RDID{14: byte(d >> 8), 15: byte(d + 1)}, Name: fmt.Sprintf("rd%d", d)}
 		for s := range subnets {
 			base := [4]byte{10, byte(s >> 4), byte(s << 4), 0}
-			subnet := tenant.SubnetSpec{VSID: uint32(5000 + d*subnets + s),
+			subnet := tenant.SubnetSpec{VSID: uint32(5000 + d*subnets + s), DHCP: s%2 == 1,
 				Prefixes: []tenant.CAPrefix{tenant.CAPrefixFrom(netip.PrefixFrom(netip.AddrFrom4(base), 20))}}
 			for v := range vms / domains / subnets {
 				at := v + 10

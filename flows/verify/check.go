@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim/oracle"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
@@ -21,8 +22,11 @@ func (w *walker) differ(x *want) string {
 		}
 	}
 	wanted := 0
-	if x.Kind != oracle.Dropped {
+	if x.Kind != oracle.Dropped && x.Kind != oracle.Asked {
 		wanted = 1
+	}
+	if why := w.differPunt(x); why != "" {
+		return why
 	}
 	if n := len(w.outs) - w.tuns; n != wanted && !w.away(x) {
 		return fmt.Sprintf("%d deliveries", n)
@@ -37,8 +41,11 @@ func (w *walker) differ(x *want) string {
 	if w.away(x) {
 		return ""
 	}
-	if x.Kind == oracle.Dropped {
+	switch x.Kind {
+	case oracle.Dropped:
 		return w.differDrop(x)
+	case oracle.Asked:
+		return ""
 	}
 	hops := 1
 	if x.Tunnelled {
@@ -84,10 +91,11 @@ func (w *walker) differDrop(x *want) string {
 	if len(w.hops) != hops || last.host.name != x.Host {
 		return "dropped on host " + last.host.name
 	}
-	if last.end != sim.EndDrop {
+	drop := w.dropper(last)
+	if drop == nil {
 		return "ended without a drop flow: " + last.end.String()
 	}
-	if word, ok := flows.Reason(last.last.flow.Cookie); !ok || word != x.drop {
+	if word, ok := flows.Reason(drop.flow.Cookie); !ok || word != x.drop {
 		return "dropped for " + word.String()
 	}
 	return ""
@@ -105,4 +113,60 @@ func (w *walker) frames(x *want, sp space) string {
 		}
 	}
 	return ""
+}
+
+// dropper returns the flow that drops the packet at its last hop: the last one, or
+// one that has the controller tell its sender.
+func (w *walker) dropper(last *hop) *rule {
+	if len(w.punts) == 0 {
+		if last.end != sim.EndDrop {
+			return nil
+		}
+		return last.last
+	}
+	for _, t := range w.way {
+		if _, drops := flows.Reason(t.rule.flow.Cookie); drops && t.host == last.host {
+			return t.rule
+		}
+	}
+	return nil
+}
+
+// differPunt returns what distinguishes what the controller gets from what it
+// should.
+func (w *walker) differPunt(x *want) string {
+	if x.Punt == 0 {
+		if len(w.punts) > 0 {
+			return "the controller gets it"
+		}
+		return ""
+	}
+	if len(w.punts) != 1 || w.hops[w.punts[0].hop].host.name != x.Host {
+		return "the controller does not get it once"
+	}
+	p := &w.punts[0]
+	if known, reason := p.state.resolve(words.Of(flow.Reg6).Word, nil); known>>words.Of(flow.Reg6).Shift&0xff != 0xff ||
+		flows.PuntReason(reason>>words.Of(flow.Reg6).Shift&0xff) != PuntReason(x.Punt) {
+		return "the controller gets it for another reason"
+	}
+	return ""
+}
+
+var puntTable, _ = flows.TableByName("punt")
+
+// puntsRight reports whether what the VMs at some seats hand to the controller gets
+// there, once and by their own meters.
+func (p *prover) puntsRight(h *host, seats []seat) bool {
+	right := true
+	for i := range seats {
+		met := false
+		p.start(h)
+		p.leaf = func(space) {
+			met = true
+			right = right && len(p.punts) == 1 && p.punts[0].meter == flows.VMMeter(seats[i].port) && len(p.outs) == 0 && p.odd == nil
+		}
+		p.table(puntTable, vmState(), space{cube: cube{inPort(seats[i].port)}})
+		right = right && met
+	}
+	return right
 }

@@ -269,7 +269,7 @@ func (c *confirmer) desiredOf(h *host) (*sim.Switch, error) {
 // differJourney returns what distinguishes a journey from what is wanted.
 func differJourney(v *oracle.Verdict, f *packet.Frame, j *sim.Journey) string {
 	wanted, hops := 0, 1
-	if v.Kind != oracle.Dropped {
+	if v.Kind != oracle.Dropped && v.Kind != oracle.Asked {
 		wanted = 1
 	}
 	if v.Tunnelled {
@@ -283,6 +283,12 @@ func differJourney(v *oracle.Verdict, f *packet.Frame, j *sim.Journey) string {
 	case v.Tunnelled && (len(j.Hops) == 0 || len(j.Hops[0].Result.Outputs) != 1 || !v.Through(j.Hops[0].Result.Outputs[0].Outer)):
 		return "it goes another way through the underlay"
 	}
+	if why := DifferPunt(v, j); why != "" {
+		return why
+	}
+	if v.Kind == oracle.Asked {
+		return ""
+	}
 	if v.Kind == oracle.Dropped {
 		if v.Reason == oracle.NoTunnel && len(j.Losses) == 1 && j.Losses[0].Reason == sim.LossNoTunnel && j.Losses[0].Host == v.Host {
 			return ""
@@ -291,14 +297,13 @@ func differJourney(v *oracle.Verdict, f *packet.Frame, j *sim.Journey) string {
 			return "it is lost in the underlay"
 		}
 		last := &j.Hops[len(j.Hops)-1]
-		end, _ := last.Result.Final()
 		switch {
 		case last.Host != v.Host || len(j.Hops) != hops:
 			return "it is dropped on host " + last.Host
-		case end != sim.EndDrop:
-			return "it ends without a drop flow: " + end.String()
+		case DropOf(last.Result) == nil:
+			return "it ends without a drop flow: " + last.Result.End.String()
 		}
-		if word, ok := flows.Reason(last.Result.Last().Cookie); !ok || word != dropWord(v, f) {
+		if word, ok := flows.Reason(DropOf(last.Result).Cookie); !ok || word != dropWord(v, f) {
 			return "it is dropped for another reason: " + word.String()
 		}
 		return ""

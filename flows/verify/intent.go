@@ -96,6 +96,7 @@ var wordFor = map[oracle.Reason]flows.DropReason{
 	oracle.TunnelGroup:    flows.DropTunnelMulticast,
 	oracle.UnknownVSID:    flows.DropUnknownVSID,
 	oracle.TunnelProtocol: flows.DropTunnelProtocol,
+	oracle.TooBig:         flows.DropTooBig,
 	oracle.NotHere:        flows.DropNotHere,
 	oracle.BlackHole:      flows.DropBlackHole,
 
@@ -106,6 +107,21 @@ var wordFor = map[oracle.Reason]flows.DropReason{
 	oracle.NDUnsolicited:       flows.DropNDUnsolicited,
 	oracle.NDTarget:            flows.DropNDTarget,
 	oracle.LinkLocal:           flows.DropLinkLocal,
+}
+
+// PuntReason returns the pipeline's word for what the controller gets a packet for;
+// zero for nothing.
+func PuntReason(p oracle.Punt) flows.PuntReason { return puntFor[p] }
+
+var puntFor = map[oracle.Punt]flows.PuntReason{
+	oracle.TellTTL:       flows.PuntTTL,
+	oracle.TellNoRoute:   flows.PuntNoRoute,
+	oracle.TellNoHost:    flows.PuntNoHost,
+	oracle.TellNoPort:    flows.PuntToRouter,
+	oracle.TellTooBig:    flows.PuntTooBig,
+	oracle.AskDHCP:       flows.PuntDHCP,
+	oracle.AskDHCPv6:     flows.PuntDHCPv6,
+	oracle.AskForRouters: flows.PuntRouterQuery,
 }
 
 func dropWord(v *oracle.Verdict, f *packet.Frame) flows.DropReason {
@@ -136,7 +152,7 @@ var echoTTL = uint64(64)
 // that the policy does not tell from it.
 func newWant(v oracle.Verdict, f *packet.Frame) (want, error) {
 	w := want{Verdict: v, drop: dropWord(&v, f)}
-	if v.Kind == oracle.Dropped {
+	if v.Kind == oracle.Dropped || v.Kind == oracle.Asked {
 		return w, nil
 	}
 	g := *f

@@ -277,11 +277,12 @@ func forwards(p *tenant.Policy, iface string, v4 bool) bool {
 
 func (x *sender) ipv4() {
 	s, mac := x.s, x.s.vm.MAC
-	var sources []cube
+	asked := x.asks(false)
+	sources := slices.Clone(asked)
 	for _, a := range s.v4 {
 		src := prefixTerms(flow.IPv4Src, single(a))
 		sources = append(sources, mustCube(src))
-		x.passes(kindIPv4, nil, append(src, isIPv4)...)
+		x.passes(kindIPv4, asked, append(src, isIPv4)...)
 	}
 	x.others(kindIPv4, s.v4, sources, isIPv4)
 
@@ -314,7 +315,7 @@ func (x *sender) ipv6() {
 		f.L4.Type, f.ND = kind, packet.ND{}
 		return f, icmpv6(kind)
 	}
-	var special []cube
+	special := x.asks(true)
 	for _, kind := range []uint8{packet.RouterAdvertisement, packet.Redirect} {
 		f, is := message(kind)
 		special = append(special, cube{is})
@@ -449,6 +450,8 @@ const maxFailed = 64
 // whoever of them sends it.
 func (p *prover) lemma(h *host, k kind, st *state, mates []seat) *lemma {
 	l := &lemma{}
+	p.anyPunts = p.puntsRight(h, mates)
+	defer func() { p.anyPunts = false }()
 	base, negs := k.base()
 	p.items(h, mates[0].vm, mates, k, nil, func(it *item) bool {
 		c, ok := base.with(it.terms...)
@@ -615,6 +618,9 @@ func (p *prover) forIP(h *host, seats []seat, a netip.Prefix, yield func(*item) 
 	return p.fromSeat(s, a, nil, nil, yield)
 }
 
+// noProto is an IP protocol that no flow tells from others.
+const noProto = 253 // RFC 3692
+
 // fromSeat cuts what goes to a destination by the source, where it is link-local
 // and that matters, by the TTL and by whether it is an echo request, likewise.
 func (p *prover) fromSeat(s *seat, a netip.Prefix, terms []term, negs []cube, yield func(*item) bool) bool {
@@ -636,7 +642,21 @@ func (p *prover) fromSeat(s *seat, a netip.Prefix, terms []term, negs []cube, yi
 		if a.Addr().Is6() {
 			echo.IP.Proto, echo.L4, isEcho = packet.ProtoICMPv6, packet.L4{Type: packet.EchoRequest6}, isEcho6
 		}
-		return send(p.sent(h, s.port, echo), negs, isEcho...) && send(w, append(slices.Clip(negs), mustCube(isEcho)))
+		if !send(p.sent(h, s.port, echo), negs, isEcho...) {
+			return false
+		}
+		negs = append(slices.Clip(negs), mustCube(isEcho))
+		for _, proto := range []uint8{packet.ProtoTCP, packet.ProtoUDP} {
+			f, is := frame(64), term{words.Transit, 0xff, uint64(proto)}
+			f.IP.Proto = proto
+			if !send(p.sent(h, s.port, f), negs, is) {
+				return false
+			}
+			negs = append(negs, cube{is})
+		}
+		other := frame(64)
+		other.IP.Proto, other.L4 = noProto, packet.L4{}
+		return send(p.sent(h, s.port, other), negs)
 	}
 	if src.Is6() {
 		f := udp(tenant.LinkLocal(s.vm.MAC), a.Addr(), 64, s.vm.MAC)

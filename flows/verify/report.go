@@ -217,6 +217,8 @@ func (e *engine) words(v *oracle.Verdict) string {
 		if v.Reason == oracle.NoTunnel {
 			s = fmt.Sprintf("dropped: host %s has no tunnel port for it", v.Host)
 		}
+	case oracle.Asked:
+		s = fmt.Sprintf("handed to the controller on host %s: %s", v.Host, PuntReason(v.Punt).Text())
 	case oracle.Answered:
 		s = fmt.Sprintf("answered by the network, back to port %d: %s", v.Port, v.Frame)
 	default:

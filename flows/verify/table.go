@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/sim"
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/words"
@@ -313,6 +314,15 @@ func stepsOf(f *flow.Flow) (steps []step, odd string) {
 			if s.op = flow.OpGoto; i != len(f.Actions)-1 {
 				return nil, "it does more behind a resubmit"
 			}
+		case flow.OpCheckLarger:
+			// The proof is of packets that the underlay takes.
+			s.op = flow.OpSet
+			s.sets = spread(a.Dst.Field, flow.Uint(0), a.Dst.Mask())
+		case flow.OpController:
+			if a.Controller != flows.ControllerID {
+				return nil, "it does " + a.Text()
+			}
+			s.port = a.Meter
 		case flow.OpDecTTL, flow.OpGoto:
 		default:
 			return nil, "it does " + a.Text()

@@ -36,6 +36,13 @@ type sent struct {
 	state  state
 }
 
+// punted is a packet that the controller gets.
+type punted struct {
+	hop   int
+	meter uint32 // 0: not looked at
+	state state
+}
+
 type loss struct {
 	host   *host
 	reason sim.LossReason
@@ -52,10 +59,14 @@ type walker struct {
 	next  int // of outs: to be taken further
 	cur   int // the hop that is walked
 	lost  []loss
-	odd   *trod        // a flow on the way that cannot be judged
-	outer packet.Outer // of the first packet in the underlay
-	tuns  int          // packets in the underlay
-	stop  bool         // the rest does not matter any more
+	punts []punted
+	// anyPunts says that the table of punts is known to be right for whoever sends:
+	// it is not walked.
+	anyPunts bool
+	odd      *trod        // a flow on the way that cannot be judged
+	outer    packet.Outer // of the first packet in the underlay
+	tuns     int          // packets in the underlay
+	stop     bool         // the rest does not matter any more
 
 	classes int
 	leaf    func(sp space)
@@ -71,13 +82,17 @@ type walker struct {
 // start sets out on a new story at a host.
 func (w *walker) start(h *host) {
 	w.hops = append(w.hops[:0], hop{host: h})
-	w.way, w.outs, w.lost = w.way[:0], w.outs[:0], w.lost[:0]
+	w.way, w.outs, w.lost, w.punts = w.way[:0], w.outs[:0], w.lost[:0], w.punts[:0]
 	w.next, w.cur, w.tuns, w.odd, w.stop = 0, 0, 0, nil, false
 }
 
 // table takes packets through a table.
 func (w *walker) table(id uint8, st *state, sp space) {
 	if w.stop {
+		return
+	}
+	if w.anyPunts && id == puntTable {
+		w.punt(0, st, func() { w.end(sim.EndActions, id, w.hops[w.cur].last, sp) })
 		return
 	}
 	h := w.hops[w.cur].host
@@ -241,6 +256,9 @@ func (w *walker) act(r *rule, i int, st *state, own bool, sp space) {
 		case flow.OpGroup:
 			w.group(r, s.group, st, sp)
 			return
+		case flow.OpController:
+			w.punt(s.port, st, func() { w.act(r, i+1, st, false, sp) })
+			return
 		case flow.OpGoto:
 			if w.cut != nil && w.cur == 0 && len(w.outs) == 0 && w.cut(s.table, st, sp) {
 				return
@@ -250,6 +268,13 @@ func (w *walker) act(r *rule, i int, st *state, own bool, sp space) {
 		}
 	}
 	w.end(sim.EndActions, r.flow.Table, r, sp)
+}
+
+// punt notes that the controller gets the packets while it does what follows.
+func (w *walker) punt(meter uint32, st *state, rest func()) {
+	w.punts = append(w.punts, punted{w.cur, meter, *st})
+	rest()
+	w.punts = w.punts[:len(w.punts)-1]
 }
 
 // writeTTL prepares for a write to some bits of a word; ok is false where the TTL

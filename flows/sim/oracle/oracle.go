@@ -262,6 +262,9 @@ func (o *Oracle) sent(host string, port uint32, f packet.Frame, choice int) (v V
 	}
 	from := sender{Oracle: o, vm: vm, host: host, port: port, choice: choice, hops: new(int)}
 	*from.hops = 1
+	if p := from.asks(&f); p != 0 {
+		return Verdict{Kind: Asked, Punt: p, Host: host}, 1
+	}
 	switch {
 	case f.Type == packet.TypeARP && vm.v4:
 		v = from.arp(f)
@@ -287,6 +290,40 @@ type sender struct {
 }
 
 func (s sender) drop(r Reason) Verdict { return drop(s.host, r) }
+
+// tell drops a packet and has the controller tell its sender.
+func (s sender) tell(r Reason, p Punt) Verdict {
+	v := s.drop(r)
+	v.Punt = p
+	return v
+}
+
+// asks says what the VM asks the controller, of which it may ask by any address;
+// 0 for nothing.
+func (s sender) asks(f *packet.Frame) Punt {
+	if n, _ := s.policy.Subnet(s.vm.VSID); !n.DHCP {
+		return 0
+	}
+	udp := f.HasL4(packet.ProtoUDP)
+	switch {
+	case s.vm.v4 && udp && f.HasIPv4() && f.L4.Src == 68 && f.L4.Dst == 67:
+		return AskDHCP
+	case s.vm.v6 && udp && f.HasIPv6() && f.L4.Src == 546 && f.L4.Dst == 547:
+		return AskDHCPv6
+	case s.vm.v6 && f.HasICMPv6() && f.L4.Type == packet.RouterSolicitation && f.L4.Code == 0:
+		return AskForRouters
+	}
+	return 0
+}
+
+// absent drops what is for an address that nobody has, or nobody who is anywhere.
+// A question for a MAC that nobody has stays without an answer.
+func (s sender) absent(why Reason, question bool) Verdict {
+	if question && why == UnknownCA {
+		return s.drop(why)
+	}
+	return s.tell(why, TellNoHost)
+}
 
 func (s sender) answer(f packet.Frame) Verdict {
 	return Verdict{Kind: Answered, Host: s.host, Port: s.port, Frame: f}
@@ -342,8 +379,10 @@ func (s sender) arp(f packet.Frame) Verdict {
 	}
 	to, router, why := s.asked(m.TPA, ARPTarget)
 	switch {
-	case why != 0:
+	case why == ARPTarget:
 		return s.drop(why)
+	case why != 0:
+		return s.absent(why, true)
 	case router && reply:
 		return s.drop(ToRouter)
 	case !router && (reply || toOne(&f) && !probe):
@@ -401,8 +440,12 @@ func (s sender) solicitation(f packet.Frame) Verdict {
 		return s.drop(NDSender)
 	}
 	to, router, why := s.asked(m.Target, NDTarget)
-	if why != 0 {
+	switch why {
+	case 0:
+	case NDTarget:
 		return s.drop(why)
+	default:
+		return s.absent(why, true)
 	}
 	mac, flags := s.policy.GatewayMAC(), packet.NDRouter|packet.NDOverride
 	if !router {
@@ -441,14 +484,18 @@ func (s sender) ip(f packet.Frame) Verdict {
 		}
 	} else {
 		var why Reason
-		if hop, routed, why = s.route(dst); why != 0 {
+		switch hop, routed, why = s.route(dst); why {
+		case 0:
+		case NoRoute:
+			return s.tell(NoRoute, TellNoRoute)
+		default:
 			return s.drop(why)
 		}
 	}
 	to, router, why := s.who(hop)
 	switch {
 	case why != 0:
-		return s.drop(why)
+		return s.absent(why, false)
 	case router:
 		return s.toRouter(f)
 	}
@@ -458,7 +505,7 @@ func (s sender) ip(f packet.Frame) Verdict {
 			return s.drop(LinkLocal)
 		}
 		if f.IP.TTL <= 1 {
-			return s.drop(TTL)
+			return s.tell(TTL, TellTTL)
 		}
 		f.IP.TTL--
 		f.Src = s.policy.GatewayMAC()
@@ -530,6 +577,8 @@ func (s sender) toRouter(f packet.Frame) Verdict {
 		f.L4.Type = packet.EchoReply
 	case f.HasICMPv6() && f.L4.Type == packet.EchoRequest6 && f.L4.Code == 0:
 		f.L4.Type = packet.EchoReply6
+	case !f.Cut && (f.IP.Proto == packet.ProtoTCP || f.IP.Proto == packet.ProtoUDP):
+		return s.tell(ToRouter, TellNoPort)
 	default:
 		return s.drop(ToRouter)
 	}
@@ -556,6 +605,9 @@ func (s sender) deliver(to *tenant.LookupRecord, f packet.Frame) Verdict {
 	if !ok {
 		return s.drop(NoPath)
 	}
+	if f.Type != packet.TypeARP && f.Size > s.largest(there, outer) {
+		return s.tell(TooBig, TellTooBig)
+	}
 	if !s.hosts[s.host].Tunnels.sends(to.VSID) {
 		return s.drop(NoTunnel)
 	}
@@ -564,6 +616,17 @@ func (s sender) deliver(to *tenant.LookupRecord, f packet.Frame) Verdict {
 	t := s.hosts[s.host].Tunnels
 	v.AnyFlowID = t.FlowID && !t.PerVSID
 	return v
+}
+
+// largest returns the size of the largest frame that the underlay takes to
+// another host: GRE with a key has 8 octets (RFC 7637 section 3.2).
+func (s sender) largest(there string, outer packet.Outer) uint16 {
+	a, _ := s.policy.Host(s.host)
+	b, _ := s.policy.Host(there)
+	if outer.Src.Is4() {
+		return min(a.MTU, b.MTU) - 20 - 8
+	}
+	return min(a.MTU, b.MTU) - 40 - 8
 }
 
 func (o *Oracle) portOf(r *tenant.LookupRecord) uint32 { return o.port[r.IfaceID] }

@@ -70,6 +70,9 @@ func TestSent(t *testing.T) {
 		return packet.Frame{Src: m, Dst: web1MAC, Type: packet.TypeARP,
 			ARP: packet.ARP{Op: packet.ARPReply, SHA: m, SPA: address(spa), THA: web1MAC, TPA: address(tpa)}}
 	}
+	told := func(r oracle.Reason, p oracle.Punt) oracle.Verdict {
+		return oracle.Verdict{Kind: oracle.Dropped, Reason: r, Host: "h1", Punt: p}
+	}
 	drop := func(r oracle.Reason) oracle.Verdict {
 		return oracle.Verdict{Kind: oracle.Dropped, Reason: r, Host: "h1"}
 	}
@@ -107,11 +110,11 @@ func TestSent(t *testing.T) {
 		{"ARP for nobody", arp(1, me, "10.0.1.99"), drop(oracle.UnknownCA)},
 		{"multicast", udp(me, "239.0.0.1", 64), drop(oracle.Group)},
 		{"broadcast", udp(me, "255.255.255.255", 64), drop(oracle.Group)},
-		{"directed broadcast", udp(me, "10.0.1.255", 64), drop(oracle.UnknownCA)},
-		{"nobody's CA", udp(me, "10.0.2.77", 64), drop(oracle.UnknownCA)},
-		{"VM that is nowhere", udp(me, "10.0.2.99", 64), drop(oracle.Unattached)},
-		{"TTL used up", udp(me, "10.0.2.13", 1), drop(oracle.TTL)},
-		{"UDP to the gateway", udp(me, "10.0.1.1", 64), drop(oracle.ToRouter)},
+		{"directed broadcast", udp(me, "10.0.1.255", 64), told(oracle.UnknownCA, oracle.TellNoHost)},
+		{"nobody's CA", udp(me, "10.0.2.77", 64), told(oracle.UnknownCA, oracle.TellNoHost)},
+		{"VM that is nowhere", udp(me, "10.0.2.99", 64), told(oracle.Unattached, oracle.TellNoHost)},
+		{"TTL used up", udp(me, "10.0.2.13", 1), told(oracle.TTL, oracle.TellTTL)},
+		{"UDP to the gateway", udp(me, "10.0.1.1", 64), told(oracle.ToRouter, oracle.TellNoPort)},
 		{"fragment of an echo", with(echo("10.0.1.1", 64), func(f *packet.Frame) { f.IP.Fragment = packet.FirstFragment }), drop(oracle.ToRouter)},
 		{"to itself", udp(me, me, 64), drop(oracle.ToItself)},
 	} {

@@ -14,11 +14,12 @@ const (
 	Dropped   Kind = iota
 	Delivered      // to one VM
 	Answered       // by the network itself, back to the sender
+	Asked          // of the controller, which answers: Punt says what
 )
 
 // String returns the kind as a word.
 func (k Kind) String() string {
-	return [...]string{"dropped", "delivered", "answered"}[k]
+	return [...]string{"dropped", "delivered", "answered", "asked"}[k]
 }
 
 // Reason says why a packet should be dropped.
@@ -92,6 +93,8 @@ const (
 	LinkLocal
 	// BlackHole: a customer route says so.
 	BlackHole
+	// TooBig: the underlay does not take the packet between the two hosts.
+	TooBig
 	numReasons
 )
 
@@ -103,7 +106,7 @@ var reasonNames = [numReasons]string{
 	TunnelGroup: "group address from the tunnel", UnknownVSID: "unknown VSID", TunnelProtocol: "protocol from the tunnel", NotHere: "not here",
 	RouterAdvertisement: "router advertisement", Redirect: "redirect", NDSender: "ND sender", NDOwn: "ND for its own address",
 	NDUnsolicited: "unsolicited advertisement", NDTarget: "ND outside the subnet", LinkLocal: "link-local",
-	BlackHole: "black hole",
+	BlackHole: "black hole", TooBig: "too big",
 }
 
 // Reasons returns all reasons.
@@ -123,10 +126,42 @@ func (r Reason) String() string {
 	return "unknown"
 }
 
+// Punt is what the controller gets a packet for.
+type Punt uint8
+
+// What for. The first five tell the sender of a drop (RFC 792, RFC 4443).
+const (
+	TellTTL       Punt = iota + 1 // time exceeded
+	TellNoRoute                   // network unreachable
+	TellNoHost                    // host unreachable
+	TellNoPort                    // port unreachable
+	TellTooBig                    // the MTU, or nothing but fragments of the packet
+	AskDHCP                       // DHCPv4
+	AskDHCPv6                     // DHCPv6
+	AskForRouters                 // router solicitation
+	numPunts
+)
+
+var puntNames = [numPunts]string{
+	TellTTL: "time exceeded", TellNoRoute: "no route", TellNoHost: "host unreachable", TellNoPort: "port unreachable", TellTooBig: "too big",
+	AskDHCP: "DHCP", AskDHCPv6: "DHCPv6", AskForRouters: "router solicitation",
+}
+
+// String returns what the packet is for, in words; "" for 0.
+func (p Punt) String() string {
+	if p < numPunts {
+		return puntNames[p]
+	}
+	return "unknown"
+}
+
 // Verdict is what should become of one packet.
 type Verdict struct {
 	Kind   Kind
 	Reason Reason // of a drop
+	// Punt says that the packet goes to the controller, and for what: to tell the
+	// sender of a drop, or to answer.
+	Punt Punt
 	// Host and Port are where the packet or the answer comes out; of a drop, the
 	// host that drops it.
 	Host  string
@@ -151,8 +186,11 @@ func (v Verdict) String() string {
 	s := fmt.Sprintf("%s on host %s", v.Kind, v.Host)
 	if v.Kind == Dropped {
 		s += " for " + v.Reason.String()
-	} else {
+	} else if v.Kind != Asked {
 		s += fmt.Sprintf(" by port %d: %s", v.Port, v.Frame)
+	}
+	if v.Punt != 0 {
+		s += ", to the controller: " + v.Punt.String()
 	}
 	if v.Tunnelled {
 		s += " through " + v.Outer.String()
