@@ -137,3 +137,64 @@ routing_domains:
 
 // Entropic is Basic with FlowIDs.
 var Entropic = &Bed{Name: "flow-id", Policy: Basic.Policy, Topology: Basic.Topology, Settings: []string{"flow-id: true"}}
+
+// Routed is one routing domain of both families with customer routes of every
+// kind. VM fw forwards, exit is the way out, plain forwards without leave, and
+// lb1 and lb2, whose place is where its port appears, share traffic.
+var Routed = &Bed{
+	Name: "routed",
+	Policy: `version: 1
+hosts:
+  - {name: h1, provider_addresses: [10.99.0.1]}
+  - {name: h2, provider_addresses: [10.99.0.2]}
+routing_domains:
+  - rdid: "{0b1e0000-0000-4000-8000-000000000001}"
+    name: blue
+    subnets:
+      - vsid: 5001
+        prefixes: [10.0.1.0/24, "fd00:0:0:1::/64"]
+        records:
+          - {vm: web1, ca: 10.0.1.11, mac: 02:00:00:00:01:11, iface_id: web1, host: h1}
+          - {vm: web1, ca: "fd00:0:0:1::11", mac: 02:00:00:00:01:11, iface_id: web1, host: h1}
+      - vsid: 5002
+        prefixes: [10.0.2.0/24, "fd00:0:0:2::/64"]
+        records:
+          - {vm: db1, ca: 10.0.2.11, mac: 02:00:00:00:02:11, iface_id: db1, host: h1}
+          - {vm: db1, ca: "fd00:0:0:2::11", mac: 02:00:00:00:02:11, iface_id: db1, host: h1}
+      - vsid: 5003
+        prefixes: [10.0.3.0/24, "fd00:0:0:3::/64"]
+        records:
+          - {vm: fw, ca: 10.0.3.11, mac: 02:00:00:00:03:11, iface_id: fw, host: h2, forwarding: true}
+          - {vm: fw, ca: "fd00:0:0:3::11", mac: 02:00:00:00:03:11, iface_id: fw, host: h2, forwarding: true}
+          - {vm: exit, ca: 10.0.3.12, mac: 02:00:00:00:03:12, iface_id: exit, host: h1, forwarding: true}
+          - {vm: exit, ca: "fd00:0:0:3::12", mac: 02:00:00:00:03:12, iface_id: exit, host: h1, forwarding: true}
+          - {vm: plain, ca: 10.0.3.13, mac: 02:00:00:00:03:13, iface_id: plain, host: h2}
+          - {vm: plain, ca: "fd00:0:0:3::13", mac: 02:00:00:00:03:13, iface_id: plain, host: h2}
+          - {vm: lb1, ca: 10.0.3.21, mac: 02:00:00:00:03:21, iface_id: lb1, host: h1}
+          - {vm: lb1, ca: "fd00:0:0:3::21", mac: 02:00:00:00:03:21, iface_id: lb1, host: h1}
+          - {vm: lb2, ca: 10.0.3.22, mac: 02:00:00:00:03:22, iface_id: lb2}
+          - {vm: lb2, ca: "fd00:0:0:3::22", mac: 02:00:00:00:03:22, iface_id: lb2}
+    routes:
+      - {prefix: 0.0.0.0/0, vsid: 5001, next_hop: 10.0.3.11}
+      - {prefix: 0.0.0.0/0, next_hop: 10.0.3.12}
+      - {prefix: 172.16.0.0/12, next_hop: 10.0.3.12}
+      - {prefix: 172.16.5.0/24, next_hop: 10.0.3.13, metric: 20}
+      - {prefix: 172.16.5.0/24, next_hop: 10.0.3.21, metric: 10}
+      - {prefix: 172.16.66.0/24, black_hole: true}
+      - {prefix: 172.16.66.128/25, next_hop: 10.0.3.21}
+      - {prefix: 192.0.2.0/24, vsid: 5001, next_hop: 10.0.3.13}
+      - {prefix: 203.0.113.0/24, next_hop: 10.0.3.21}
+      - {prefix: 203.0.113.0/24, next_hop: 10.0.3.22}
+      - {prefix: "::/0", vsid: 5001, next_hop: "fd00:0:0:3::11"}
+      - {prefix: "::/0", next_hop: "fd00:0:0:3::12"}
+      - {prefix: "2001:db8:1000::/36", next_hop: "fd00:0:0:3::12"}
+      - {prefix: "2001:db8:1005::/48", next_hop: "fd00:0:0:3::13", metric: 20}
+      - {prefix: "2001:db8:1005::/48", next_hop: "fd00:0:0:3::21", metric: 10}
+      - {prefix: "2001:db8:1066::/48", black_hole: true}
+      - {prefix: "2001:db8:1066:8000::/49", next_hop: "fd00:0:0:3::21"}
+      - {prefix: "2001:db8:192::/48", vsid: 5001, next_hop: "fd00:0:0:3::13"}
+      - {prefix: "2001:db8:203::/48", next_hop: "fd00:0:0:3::21"}
+      - {prefix: "2001:db8:203::/48", next_hop: "fd00:0:0:3::22"}
+`,
+	Topology: "vms:\n  - {name: lb2, host: h2}\n",
+}

@@ -53,9 +53,19 @@ const stray = 150 * time.Millisecond
 // a host sends, once).
 func (n *Network) See(t *testing.T, point string, count int, keep func(*Frame) bool, during func()) []*Frame {
 	t.Helper()
-	points, err := n.CapturePoints(point)
-	if err != nil {
-		t.Fatal(err)
+	return n.SeeAt(t, []string{point}, count, keep, during)
+}
+
+// SeeAt is like [Network.See], at several points at once.
+func (n *Network) SeeAt(t *testing.T, where []string, count int, keep func(*Frame) bool, during func()) []*Frame {
+	t.Helper()
+	var points []capture.Point
+	for _, point := range where {
+		some, err := n.CapturePoints(point)
+		if err != nil {
+			t.Fatal(err)
+		}
+		points = append(points, some...)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -92,7 +102,7 @@ func (n *Network) See(t *testing.T, point string, count int, keep func(*Frame) b
 		t.Fatal(err)
 	}
 	if len(kept) < count {
-		t.Fatalf("%s: %d frames of %d were seen, among %d", point, len(kept), count, seen)
+		t.Fatalf("%s: %d frames of %d were seen, among %d", strings.Join(where, ", "), len(kept), count, seen)
 	}
 	return kept
 }

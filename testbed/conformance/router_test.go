@@ -21,16 +21,6 @@ var routerRows = []Row{
 		Says: "its sender gets ICMP time exceeded from the gateway, so that traceroute shows the hop, IPv4 and IPv6", Note: "it is dropped without a word"},
 	{Name: "unreachable", Source: "RFC 1812, 5.2.7.1", Level: Should,
 		Says: "who sends where there is no route or nobody gets ICMP unreachable, IPv4 and IPv6", Note: "it is dropped without a word"},
-	{Name: "route-to-vm", Source: "HNV customer routes", Level: HNV, Test: routeToVM,
-		Says: "what a customer route takes goes to the VM that is its next hop, with that VM's MAC, by the longest prefix"},
-	{Name: "route-ecmp", Source: "HNV customer routes", Level: HNV,
-		Says: "several next hops of one prefix and metric share the flows, and one that is gone gets none", Note: "one next hop for each prefix"},
-	{Name: "route-black-hole", Source: "HNV customer routes", Level: HNV,
-		Says: "a black-hole route drops what it takes, counted", Note: "there are none"},
-	{Name: "route-of-subnet", Source: "HNV customer routes (RDID and VSID)", Level: HNV,
-		Says: "a route may be visible to one subnet only", Note: "all are the routing domain's"},
-	{Name: "route-forwarding", Source: "HNV", Level: HNV,
-		Says: "what an appliance forwards for others passes port security where its record says forwarding, and nowhere else", Note: "nobody may forward"},
 	{Name: "no-route-dropped", Source: "HNV", Level: HNV, Test: noRoute,
 		Says: "what no subnet and no route takes is dropped, and counted"},
 }
@@ -100,16 +90,6 @@ func ttlExpired(t *testing.T, n *Network) {
 		}
 	}
 	n.See(t, "web2", 1, func(f *Frame) bool { return f.Carries(mark) }, func() { n.From(t, "web1", withTTL(t, n, "web2", mark, 1)) })
-}
-
-func routeToVM(t *testing.T, n *Network) {
-	mark := Mark()
-	from := n.VM("web1")
-	frame := Bytes(UDPFrame(MAC(from.MAC), n.Reply(t, "web1", from.Gateways[0]), from.CA, "172.16.5.5", mark)...)
-	f := n.See(t, "web2", 1, func(f *Frame) bool { return f.Carries(mark) }, func() { n.From(t, "web1", frame) })[0]
-	if f.Eth.DstMAC.String() != n.VM("web2").MAC || f.Dst().String() != "172.16.5.5" || f.IP.TTL != 63 {
-		t.Errorf("the next hop got TTL %d, to %s: %s", f.IP.TTL, f.Eth.DstMAC, f)
-	}
 }
 
 func noRoute(t *testing.T, n *Network) {
