@@ -1,6 +1,7 @@
 package flows_test
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -190,5 +191,24 @@ func TestOwners(t *testing.T) {
 	}
 	if got := flows.NewNamer(nil, nil).OwnerText(res.Flows[0].Cookie); got == "" {
 		t.Error("no text without a policy")
+	}
+}
+
+// A limit of what VMs have the controller do changes meters, and nothing else.
+func TestPuntLimit(t *testing.T) {
+	p := parse(t, "routed.yaml", "next_hop: 10.0.2.13, metric: 1", "next_hop: 10.0.2.13, metric: 5") // two share traffic
+	at := flows.NewPlacement(map[string]string{"fw": "h3", "db1": "h1", "web1": "h1"})
+	view := flows.HostView{Name: "h1", Tunnels: flows.TunnelPorts{Flow: 1}, Attachments: []flows.Attachment{{IfaceID: "web1", OFPort: 5}}}
+	want := flows.Compile(p, at, view)
+	limit := flows.PuntLimit{Rate: 3, Burst: 4}
+	got := flows.NewCompiler(tenant.Empty(), flows.Placement{}).WithPuntLimit(limit).Next(p, at).Host(view)
+	if d := diff(want.Flows, got.Flows); len(d) > 0 || len(got.Flows) != len(want.Flows) {
+		t.Errorf("other flows: %v", d)
+	}
+	if len(want.Groups) != 1 || !reflect.DeepEqual(got.Groups, want.Groups) {
+		t.Errorf("groups %v, want the one of %v", got.Groups, want.Groups)
+	}
+	if len(got.Meters) != 1 || got.Meters[0].Rate != limit.Rate || got.Meters[0].Burst != limit.Burst {
+		t.Errorf("meters %v", got.Meters)
 	}
 }

@@ -29,7 +29,7 @@ var DefaultPuntLimit = PuntLimit{Rate: 50, Burst: 100}
 // WithPuntLimit returns a compiler with another limit, for the first of a line of
 // compilers: those that follow it have it too.
 func (c *Compiler) WithPuntLimit(l PuntLimit) *Compiler {
-	return &Compiler{policy: c.policy, at: c.at, domains: c.domains, peers: c.peers, room: c.room, limit: l, blocks: make(map[tenant.RDID]*block)}
+	return &Compiler{policy: c.policy, at: c.at, domains: c.domains, peers: c.peers, room: c.room, shared: c.shared, limit: l, blocks: make(map[tenant.RDID]*block)}
 }
 
 // puntFlow makes the way of a VM's packets to the controller, with its meter.
