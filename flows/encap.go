@@ -38,7 +38,8 @@ func encapFlow(b *builder, u Unit) {
 // that there is none (RFC 7637 section 3.2). Each costs a datapath flow for each
 // pair of VMs that talk, however many connections they have. They have all
 // values of the lower six bits, so that a router which folds the key by exclusive or
-// takes them to 64 paths evenly; any other good hash takes them to some 40 of 64.
+// takes them to 64 paths evenly. How many another hash reaches is its own matter:
+// one that is like chance some 40 of 64, CRC-32 modulo 64 reached 16 in a run.
 const (
 	FlowIDs     = 64
 	FirstFlowID = 64

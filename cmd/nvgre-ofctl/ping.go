@@ -136,7 +136,7 @@ func runPing(cmd *cobra.Command, o *pingOptions, src, dst string) error {
 		}
 	}
 	p := &pinger{network: n, tracer: tracer, host: host, port: port, frame: frame, size: o.size, request: tracer.Send(host, port, frame)}
-	p.answer = answerOf(tracer, n.policy, p.request, &q.From, to)
+	p.answer = answerOf(tracer, n.policy, p.request, &frame, to)
 	if err := p.run(ctx, o.count, o.interval); err != nil {
 		return err
 	}
@@ -169,13 +169,14 @@ func runPing(cmd *cobra.Command, o *pingOptions, src, dst string) error {
 	return nil
 }
 
-// answerOf traces the answer of the guest that a request should come to; nil
-// where there is none.
-func answerOf(t *explain.Tracer, p *tenant.Policy, request *explain.Trace, from, to *tenant.LookupRecord) *explain.Trace {
+// answerOf traces the answer of the guest that a request, of those headers, should
+// come to; nil where there is none. It is between the addresses of the request,
+// which need not be those of the two records: a VM has one for each of its CAs.
+func answerOf(t *explain.Tracer, p *tenant.Policy, request *explain.Trace, sent *packet.Frame, to *tenant.LookupRecord) *explain.Trace {
 	if to == nil || len(request.Outcomes) != 1 || request.Outcomes[0].Kind != explain.Delivered {
 		return nil
 	}
-	q := &explain.Query{From: *to, To: from.CA.Addr(), Proto: "icmp", TTL: 64}
+	q := &explain.Query{From: *to, SrcCA: sent.IP.Dst, To: sent.IP.Src, Proto: "icmp", TTL: 64}
 	f, err := q.Frame(p)
 	if err != nil {
 		return nil

@@ -3,6 +3,7 @@ package explain
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"strings"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
@@ -20,8 +21,9 @@ func VMText(p *tenant.Policy, r *tenant.LookupRecord) string {
 	return fmt.Sprintf("%s/%s %s", d.Name, r.VM, r.CA)
 }
 
-// vmAt names the VM whose attachment is at a port; "" where none is.
-func (t *Tracer) vmAt(host string, port uint32) string {
+// vmAt names the VM whose attachment is at a port, by the record of that address
+// where it has several; "" where none is.
+func (t *Tracer) vmAt(host string, port uint32, ca netip.Addr) string {
 	h := t.hosts[host]
 	if h == nil {
 		return ""
@@ -29,6 +31,11 @@ func (t *Tracer) vmAt(host string, port uint32) string {
 	for _, a := range h.View.Attachments {
 		if a.OFPort == port {
 			if r, ok := t.policy.RecordByIfaceID(a.IfaceID); ok {
+				for own := range t.policy.RecordsByIfaceID(a.IfaceID) {
+					if own.CA.Addr() == ca {
+						r = own
+					}
+				}
 				return VMText(t.policy, &r)
 			}
 			return "iface-id " + a.IfaceID + ", of no record"
@@ -44,12 +51,12 @@ func (t *Tracer) portName(host string, port uint32) string {
 	return ""
 }
 
-func (t *Tracer) portText(host string, port uint32) string {
+func (t *Tracer) portText(host string, port uint32, ca netip.Addr) string {
 	s := fmt.Sprintf("%s port %d", host, port)
 	if name := t.portName(host, port); name != "" {
 		s += " (" + name + ")"
 	}
-	if vm := t.vmAt(host, port); vm != "" {
+	if vm := t.vmAt(host, port, ca); vm != "" {
 		s = vm + " at " + s
 	}
 	return s
@@ -57,7 +64,7 @@ func (t *Tracer) portText(host string, port uint32) string {
 
 // arrived is the outcome of a packet that leaves by a port that is no tunnel.
 func (t *Tracer) arrived(host string, port uint32, back bool, f *packet.Frame) Outcome {
-	o := Outcome{Kind: Delivered, Host: host, Port: port, VM: t.vmAt(host, port), Frame: f.String()}
+	o := Outcome{Kind: Delivered, Host: host, Port: port, VM: t.vmAt(host, port, f.IP.Dst), Frame: f.String()}
 	o.Text = fmt.Sprintf("delivered to VM %s at %s port %d", o.VM, host, port)
 	switch {
 	case back:

@@ -218,7 +218,7 @@ func portsOf(v flows.HostView) (all []sim.Port) {
 // Send traces a frame that comes in by a port of a host. The host must be one
 // that is known.
 func (t *Tracer) Send(host string, port uint32, f packet.Frame) *Trace {
-	tr := &Trace{From: t.portText(host, port), Packet: f.String(), Frame: f, Notes: []string{}}
+	tr := &Trace{From: t.portText(host, port, f.IP.Src), Packet: f.String(), Frame: f, Notes: []string{}}
 	in := sim.Input{Port: port, Frame: f, Hash: f.FlowHash()}
 	t.enter(tr, host, in, -1)
 	for i := 0; i < len(tr.Hops); i++ {
@@ -307,7 +307,7 @@ func (t *Tracer) output(tr *Trace, i int, o *sim.Output) {
 	h := &tr.Hops[i]
 	sent := Sent{Port: o.Port, PortName: t.portName(h.Host, o.Port), Frame: o.Frame.String()}
 	if !o.Tunnel {
-		vm := t.vmAt(h.Host, o.Port)
+		vm := t.vmAt(h.Host, o.Port, o.Frame.IP.Dst)
 		sent.VM = vm
 		h.Sent = append(h.Sent, sent)
 		tr.Outcomes = append(tr.Outcomes, t.arrived(h.Host, o.Port, o.Back, &o.Frame))

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed"
 )
 
@@ -81,6 +82,24 @@ func TestPingFromThePort(t *testing.T) {
 	if n := b.metric("nvgre_drift_total", `kind="shadowed"`); n > 2 {
 		t.Errorf("the controller names %v foreign flows over ours: two were there", n)
 	}
+}
+
+// Where both VMs have several CAs the answer is watched between the two that the
+// request was sent between, over provider addresses of either family.
+func TestPingIPv6(t *testing.T) {
+	b := up(t, "dual-stack")
+	b.ready()
+	const web1, back = "blue/web1", "the guest answered, and its answer was back after"
+	b.pings(0, []string{web1, "fd00:0:0:1::12"}, "arrived: delivered to VM blue/web2 fd00:0:0:1::12 at h2", back, "answer    h1: out of output")
+	b.pings(0, []string{"blue-web1", "10.0.1.12"}, "arrived: delivered to VM blue/web2 10.0.1.12 at h2", back)
+	b.pings(0, []string{web1, "blue/web3"}, "arrived: delivered to VM blue/web3 fd00:0:0:1::13 at h1", back)
+	b.pings(0, []string{web1, "fd00:0:0:2::13"}, "arrived: delivered to VM blue/db1 fd00:0:0:2::13 at h3", back, "answer    h1: out of output")
+	b.pings(0, []string{web1, tenant.LinkLocal(tenant.MAC{2, 0, 0, 0, 1, 0x12}).String()}, "arrived: delivered to VM blue/web2", back)
+	b.pings(0, []string{web1, "fd00:0:0:2::1"}, "arrived, and answered by the network on h1")
+	b.pings(1, []string{web1, "fd00:0:0:1::77"}, "dropped at h1/ca")
+
+	b.exec("blue-web2", "sysctl", "-qw", "net.ipv6.icmp.echo_ignore_all=1")
+	b.pings(0, []string{web1, "fd00:0:0:1::12"}, "arrived: delivered to VM blue/web2", "the guest did not answer")
 }
 
 // The flows of a ping that was killed end by themselves.
