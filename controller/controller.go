@@ -60,6 +60,7 @@ type Controller struct {
 	group     *ha.Group
 	board     *ha.Board
 	policy    *tenant.Policy
+	vms       vmCount
 	told      *tenant.Policy // the one that the drivers have been told of
 	news      policyNews     // the last attempt to read the policy
 	loaded    time.Time      // when policy was

@@ -115,12 +115,12 @@ func (c *Controller) absent(all []admin.Attachment) (n int, first []admin.Absent
 		}
 	}
 	first = []admin.Absent{}
-	n = c.policy.NumRecords() - len(there)
+	n = c.vms.of(c.policy) - len(there)
 	if n == 0 {
 		return n, first
 	}
 	for r := range c.policy.Records() {
-		if there[r.IfaceID] {
+		if there[r.IfaceID] || !isFirst(c.policy, &r) {
 			continue
 		}
 		d, _ := c.policy.RoutingDomain(r.RDID)
@@ -130,6 +130,31 @@ func (c *Controller) absent(all []admin.Attachment) (n int, first []admin.Absent
 		}
 	}
 	return n, first
+}
+
+// isFirst reports whether r is the first record of its VM, which may have several.
+func isFirst(p *tenant.Policy, r *tenant.LookupRecord) bool {
+	first, _ := p.RecordByIfaceID(r.IfaceID)
+	return first.Key() == r.Key()
+}
+
+// vmCount is the number of VMs of a policy, which takes a look at each record:
+// it is done once for each policy that a status is asked of.
+type vmCount struct {
+	policy *tenant.Policy
+	n      int
+}
+
+func (v *vmCount) of(p *tenant.Policy) int {
+	if v.policy != p {
+		*v = vmCount{policy: p}
+		for r := range p.Records() {
+			if isFirst(p, &r) {
+				v.n++
+			}
+		}
+	}
+	return v.n
 }
 
 func (c *Controller) hostStatus(h *host) admin.Host {

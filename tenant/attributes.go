@@ -97,7 +97,7 @@ type RecordOptions struct {
 	Type RecordType `yaml:"type"`
 	Rule Rule       `yaml:"rule"`
 	// Forwarding says that the VM forwards packets of others: their source CAs
-	// pass port security.
+	// pass port security. ARP and neighbour discovery remain in its own name.
 	Forwarding bool `yaml:"forwarding"`
 	// VLANs are the 802.1Q tags, 1 to 4094, that the VM's access port may carry;
 	// they are stripped.

@@ -44,12 +44,12 @@ func (o *Object) UnmarshalJSON(b []byte) error {
 	var err error
 	is := func(key string) bool { _, ok := has[key]; return ok }
 	switch {
-	case is("ca"):
+	case is("vm"):
 		o.Object, err = decode[tenant.RecordObject](b)
+	case is("prefix"):
+		o.Object, err = decode[tenant.RouteObject](b)
 	case is("vsid"):
 		o.Object, err = decode[tenant.SubnetObject](b)
-	case is("next_hop"):
-		o.Object, err = decode[tenant.RouteObject](b)
 	case is("rdid"):
 		o.Object, err = decode[tenant.RoutingDomainObject](b)
 	case is("gateway_mac"):

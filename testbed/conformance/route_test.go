@@ -28,7 +28,8 @@ var routeRows = []Row{
 	{Name: "route-ecmp-dead", Source: "HNV customer routes", Level: HNV, On: Routed, Test: routeECMPDead,
 		Says: "of several next hops one that is detached gets nothing, and its share again when it is back"},
 	{Name: "route-forwarding", Source: "HNV", Level: HNV, On: Routed, Test: routeForwarding,
-		Says: "an appliance whose record says forwarding gets what a default route brings, and what it forwards goes on, in another's name"},
+		Says: "an appliance whose record says forwarding gets what a default route brings, and what it forwards goes on, in another's name",
+		Note: "it sends ARP in its own name only; Linux with addresses of its own outside wants arp_announce=2 for that"},
 	{Name: "route-forwarding-only", Source: "HNV", Level: HNV, On: Routed, Test: routeForwardingOnly,
 		Says: "what a VM forwards whose record does not say so is dropped, and counted; one that may forward has its own MAC, and no martian source"},
 }
