@@ -54,7 +54,8 @@ type kind struct {
 	// region is which prefix its CA is in; 0 for its subnet's, where no customer
 	// route is in the way.
 	region int
-	hop    identity // itself, if it is a next hop
+	hop    string   // its iface-id, if one of its addresses is a next hop
+	hops   bool     // others of its addresses are next hops
 	exact  [2]exact // itself, where subnets and hosts are not alike
 }
 
@@ -74,7 +75,7 @@ const (
 
 // steady reports whether nothing is different, as far as the VM and its host go.
 func (k *kind) steady() bool {
-	return k.state[0] == k.state[1] && k.host[0] == k.host[1] && !(k.moved || k.pas || k.tunnels || k.vsid || k.mac)
+	return k.state[0] == k.state[1] && k.host[0] == k.host[1] && !(k.moved || k.pas || k.tunnels || k.vsid || k.mac || k.hops)
 }
 
 // class is VMs that nothing tells apart.
@@ -100,8 +101,18 @@ type domain struct {
 	prefixes map[netip.Prefix]*prefix
 	bits     []int // the lengths of prefixes, the longest first
 	hops     map[tenant.CA]bool
+	adapters map[string]*adapter // by iface-id
+	same     map[[2]*class]int   // how many pairs from one class to another are of one adapter
 	classes  []*class
 	kinds    int
+}
+
+// adapter is what the VMs of one iface-id, which are addresses of one virtual
+// network adapter, have in common.
+type adapter struct {
+	vms     int
+	hops    [2][]tenant.CA // those of its addresses that are next hops
+	classes []*class       // of its VMs, where it has several
 }
 
 // prefix is one that a subnet or a route has, before or after.
@@ -115,7 +126,7 @@ type prefix struct {
 func (j *judge) sides() [2]*side { return [2]*side{j.before, j.after} }
 
 func (j *judge) newDomain(id tenant.RDID) *domain {
-	d := &domain{id: id, prefixes: make(map[netip.Prefix]*prefix), hops: make(map[tenant.CA]bool)}
+	d := &domain{id: id, prefixes: make(map[netip.Prefix]*prefix), hops: make(map[tenant.CA]bool), adapters: make(map[string]*adapter)}
 	byID := make(map[identity]*vm)
 	taken := make(map[netip.Addr]bool)
 	for i, s := range j.sides() {
@@ -153,8 +164,32 @@ func (j *judge) newDomain(id tenant.RDID) *domain {
 	}
 	d.lengths()
 	d.addresses(taken)
+	d.adapt()
 	j.classify(d)
 	return d
+}
+
+// adapt puts together what belongs to one adapter.
+func (d *domain) adapt() {
+	for _, v := range d.vms {
+		r := v.any()
+		a := d.adapters[r.IfaceID]
+		if a == nil {
+			a = &adapter{}
+			d.adapters[r.IfaceID] = a
+		}
+		a.vms++
+		for i := range v.rec {
+			if v.rec[i] != nil && d.hops[r.CA] {
+				a.hops[i] = append(a.hops[i], r.CA)
+			}
+		}
+	}
+	for _, a := range d.adapters {
+		for i := range a.hops {
+			slices.SortFunc(a.hops[i], tenant.CA.Compare)
+		}
+	}
 }
 
 func (d *domain) prefix(p netip.Prefix) *prefix {
@@ -200,8 +235,21 @@ func (j *judge) classify(d *domain) {
 			d.classes = append(d.classes, c)
 		}
 		c.members = append(c.members, v)
+		if a := d.adapters[v.any().IfaceID]; a.vms > 1 {
+			a.classes = append(a.classes, c)
+		}
 	}
 	d.kinds = len(kinds)
+	d.same = make(map[[2]*class]int)
+	for _, a := range d.adapters {
+		for i, from := range a.classes {
+			for k, to := range a.classes {
+				if i != k {
+					d.same[[2]*class{from, to}]++
+				}
+			}
+		}
+	}
 }
 
 func (j *judge) kindOf(d *domain, v *vm) (k kind) {
@@ -232,8 +280,9 @@ func (j *judge) kindOf(d *domain, v *vm) (k kind) {
 	if !direct && q != nil {
 		k.region = q.number
 	}
-	if d.hops[v.any().CA] {
-		k.hop = identity{v.any().IfaceID, v.any().CA}
+	if a := d.adapters[v.any().IfaceID]; len(a.hops[0])+len(a.hops[1]) > 0 {
+		k.hop = v.any().IfaceID
+		k.hops = !slices.Equal(a.hops[0], a.hops[1])
 	}
 	if b, a := v.rec[0], v.rec[1]; b != nil && a != nil {
 		k.moved = v.host[0] != v.host[1]

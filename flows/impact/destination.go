@@ -90,7 +90,7 @@ func (j *judge) gateways(c *class) (all []target) {
 func (j *judge) targets(d *domain, whole bool) {
 	all := whole
 	for _, c := range d.classes {
-		all = all || c.kind.hop != (identity{}) && !c.kind.steady()
+		all = all || c.kind.hop != "" && !c.kind.steady()
 	}
 	routes := d.routes()
 	type key struct {

@@ -6,7 +6,7 @@ import "github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 // VM of which something differs.
 func (j *judge) domain(id tenant.RDID, whole bool) {
 	d := j.newDomain(id)
-	t := &tally{judge: j, d: d, memo: newMemo(d.kinds)}
+	t := &tally{judge: j, d: d, memo: newMemo(d.kinds), paths: make(map[[2]string]bool)}
 	t.name()
 	for _, from := range d.classes {
 		for _, to := range d.classes {
@@ -27,7 +27,8 @@ type tally struct {
 	memo           memo
 	subnets, hosts []string // names of the groups
 	rowsOfSubnets  map[[2]string]*Counts
-	bySubnet       counters // of one class of senders
+	paths          map[[2]string]bool // between which hosts outer addresses are others
+	bySubnet       counters           // of one class of senders
 	byHost         counters
 }
 
@@ -70,9 +71,13 @@ func (t *tally) name() {
 
 // pairs counts the pairs from one class to another: all of them are alike.
 func (t *tally) pairs(from, to *class) {
+	// Nobody sends to itself, nor to another address of its adapter.
 	n := len(from.members) * len(to.members)
 	if from == to {
-		n -= len(to.members) // nobody sends to itself
+		n -= len(to.members)
+	}
+	if len(t.d.same) > 0 {
+		n -= t.d.same[[2]*class{from, to}]
 	}
 	if n == 0 {
 		return
@@ -86,14 +91,13 @@ func (t *tally) pairs(from, to *class) {
 			relation |= 2 << (2 * i)
 		}
 	}
+	if t.otherPath(from, to) {
+		relation |= 1 << 4
+	}
 	at := t.memo.at(from.kindNo, to.kindNo, relation)
 	what, ok := t.memo.get(at)
 	if !ok {
-		other := to.members[0]
-		if from == to {
-			other = to.members[1]
-		}
-		what = t.judgePair(from.members[0], other)
+		what = t.judgePair(apart(from, to))
 		t.memo.put(at, what)
 	}
 	if what == 0 {
@@ -108,11 +112,50 @@ func (t *tally) pairs(from, to *class) {
 	}
 	for _, a := range from.members {
 		for _, b := range to.members {
-			if a != b && !t.list(what, allowed, func() Pair { return t.pair(t.d, a, b) }) {
+			if a.apart(b) && !t.list(what, allowed, func() Pair { return t.pair(t.d, a, b) }) {
 				return
 			}
 		}
 	}
+}
+
+// otherPath reports whether two hosts, on which VMs of the classes stay, have
+// other outer addresses between them: which of a host's addresses those are is
+// another matter for each two hosts.
+func (t *tally) otherPath(from, to *class) bool {
+	if !from.kind.pas && !to.kind.pas || from.kind.moved || to.kind.moved || from.host == to.host {
+		return false
+	}
+	between := [2]string{from.host[0], to.host[0]}
+	other, ok := t.paths[between]
+	if !ok {
+		other = t.before.path(between) != t.after.path(between)
+		t.paths[between] = other
+	}
+	return other
+}
+
+// path returns the outer addresses between two hosts.
+func (s *side) path(between [2]string) (outer [2]tenant.PA) {
+	from, _ := s.Policy.Host(between[0])
+	to, _ := s.Policy.Host(between[1])
+	outer[0], outer[1], _ = tenant.Path(&from, &to)
+	return outer
+}
+
+// apart reports whether two VMs are of two adapters.
+func (v *vm) apart(w *vm) bool { return v.any().IfaceID != w.any().IfaceID }
+
+// apart returns a VM of each class. There must be two that are of two adapters.
+func apart(from, to *class) (a, b *vm) {
+	for _, a = range from.members {
+		for _, b = range to.members {
+			if a.apart(b) {
+				return a, b
+			}
+		}
+	}
+	return a, b
 }
 
 // flush adds what was counted of a class of senders to the rows.
@@ -137,10 +180,10 @@ type memo struct {
 }
 
 // relations is how many ways there are for two VMs to share hosts and subnets,
-// before and after.
-const relations = 16
+// before and after, and for the path between them to be another.
+const relations = 32
 
-const fewKinds = 1024
+const fewKinds = 700
 
 func newMemo(kinds int) memo {
 	if kinds <= fewKinds {
