@@ -27,6 +27,8 @@ var routeRows = []Row{
 		Note: "Open vSwitch's own datapath spreads UDP by its addresses, not by its ports"},
 	{Name: "route-ecmp-dead", Source: "HNV customer routes", Level: HNV, On: Routed, Test: routeECMPDead,
 		Says: "of several next hops one that is detached gets nothing, and its share again when it is back"},
+	{Name: "route-ecmp-edit", Source: "HNV customer routes", Level: HNV, On: Routed, Test: routeECMPEdit,
+		Says: "a next hop that leaves the policy gets nothing, and its share when it is there again"},
 	{Name: "route-forwarding", Source: "HNV", Level: HNV, On: Routed, Test: routeForwarding,
 		Says: "an appliance whose record says forwarding gets what a default route brings, and what it forwards goes on, in another's name",
 		Note: "it sends ARP in its own name only; Linux with addresses of its own outside wants arp_announce=2 for that"},
@@ -231,6 +233,16 @@ func routeECMPDead(t *testing.T, n *Network) {
 			n.balancedWell(t, six)
 		}
 	}
+}
+
+func routeECMPEdit(t *testing.T, n *Network) {
+	const line = "      - {prefix: 203.0.113.0/24, next_hop: 10.0.3.22}\n"
+	before := n.ReadPolicy()
+	n.Edit(line, "")
+	n.waitFor(t, "all by lb1", func() bool { return len(n.takers(t, false, 32, 1, false, "lb1")) == 32 })
+	n.WritePolicy(before)
+	n.waitFor(t, "lb2 to have its share", func() bool { return len(n.takers(t, false, 32, 1, false, "lb2")) > 0 })
+	n.balancedWell(t, false)
 }
 
 // forwards lets a VM forward, or not any more.
