@@ -44,7 +44,11 @@ func (b *builder) reset() {
 }
 
 func (b *builder) problem(iface, format string, args ...any) {
-	b.problems = append(b.problems, Problem{b.host, iface, fmt.Sprintf(format, args...)})
+	b.problems = append(b.problems, Problem{Host: b.host, IfaceID: iface, Text: fmt.Sprintf(format, args...)})
+}
+
+func (b *builder) lack(iface, format string, args ...any) {
+	b.problems = append(b.problems, Problem{Host: b.host, IfaceID: iface, Text: fmt.Sprintf(format, args...), Lack: true})
 }
 
 // match returns the tests as a canonical match.

@@ -46,6 +46,8 @@ type Problem struct {
 	Host    string
 	IfaceID string // the attachment concerned, where it is one
 	Text    string
+	// Lack says that the policy is in order and this version does not do it.
+	Lack bool
 }
 
 // Conflict says that two objects of the policy want one and the same entry of a

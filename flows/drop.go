@@ -80,7 +80,7 @@ var dropTexts = [dropReasons]struct{ name, text string }{
 	DropNDUnknownCA:         {"nd-unknown-ca", "the VM asked for an IPv6 address that no lookup record has"},
 	DropLinkLocal:           {"link-local", "an IPv6 link-local address means nothing outside its virtual subnet, or is outside fe80::/64"},
 	DropBlackHole:           {"black-hole", "a customer route of the routing domain says that packets to the destination are dropped"},
-	DropTooBig:              {"too-big", "the packet is larger than the underlay takes between the two hosts: its sender is told"},
+	DropTooBig:              {"too-big", "the packet is larger than the underlay takes between the two hosts"},
 	DropNoPunt:              {"no-punt", "the packet would go to the controller, and came in by no port of a VM"},
 }
 
@@ -92,6 +92,12 @@ func DropReasons() []DropReason {
 	}
 	return all
 }
+
+// Counted reports whether the counters of flows with the reason count what they
+// drop. Open vSwitch counts a packet for both sides of a check_pkt_larger, so each
+// packet to another host counts as too big, too: the controller's counter
+// nvgre_punts_total tells how many really are.
+func (r DropReason) Counted() bool { return r != DropTooBig }
 
 // String returns the short name of the reason, such as source-ca.
 func (r DropReason) String() string {

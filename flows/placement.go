@@ -103,7 +103,7 @@ func Place(p *tenant.Policy, attachments map[string][]Attachment) (Placement, []
 				at[a.IfaceID] = host
 			}
 			if text := misplaced(a.IfaceID, host, r, ok, at[a.IfaceID]); text != "" {
-				problems = append(problems, Problem{host, a.IfaceID, text})
+				problems = append(problems, Problem{Host: host, IfaceID: a.IfaceID, Text: text})
 			}
 		}
 	}

@@ -288,6 +288,9 @@ func (c *Compiler) make(b *builder, u Unit) {
 			encapFlow(b, u)
 		}
 	case UnitVM:
+		if r, ok := c.policy.RecordByIfaceID(u.name); ok && usable(u.port) && c.HostOf(&r) == u.host {
+			lackOfVM(b, c.policy, u.name)
+		}
 		vm := addresses(c.policy, u.name)
 		if len(vm) == 0 || !usable(u.port) || c.HostOf(&vm[0]) != u.host {
 			return
@@ -343,6 +346,7 @@ func (c *Compiler) subnetFlows(b *builder, number uint32, s tenant.VirtualSubnet
 	tunnelVSIDFlows(b, number, s)
 	routeFlows(b, number, s)
 	c.gatewayFlows(b, number, s)
+	lackOfSubnet(b, &s)
 }
 
 // pipelineFlows makes what every switch has, whatever it holds.

@@ -211,7 +211,7 @@ func (c *dropCounter) count(ctx context.Context) (map[dropKey]uint64, []hostErro
 func (c *dropCounter) countHost(ctx context.Context, host string) (map[dropKey]uint64, error) {
 	counts := make(map[dropKey]uint64)
 	err := statsOf(ctx, c.settings, c.policy, host, flows.DropMark, flows.DropMask, func(st *openflow.Stat) {
-		if st.Unknown == "" {
+		if r, _ := flows.Reason(st.Flow.Cookie); st.Unknown == "" && r.Counted() {
 			counts[dropKey{host, st.Flow.Cookie}] += st.Packets
 		}
 	})

@@ -129,6 +129,9 @@ func (e *explained) ask(ctx context.Context, s *settings.Settings, p *tenant.Pol
 			if subject.Reason != 0 {
 				named += " [" + n.OwnerText(f.Cookie) + "]"
 			}
+			if r, drops := flows.Reason(f.Cookie); drops && !r.Counted() {
+				named += " (what is not dropped counts, too)"
+			}
 			e.Live = append(e.Live, liveFlow{host, named, st.Packets})
 		})
 		if err != nil {

@@ -115,6 +115,7 @@ func runPing(cmd *cobra.Command, o *pingOptions, src, dst string) error {
 	if err != nil {
 		return err
 	}
+	q.Size = o.size
 	frame, err := q.Frame(n.policy)
 	if err != nil {
 		return err

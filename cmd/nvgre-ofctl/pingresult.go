@@ -58,6 +58,9 @@ func named(name string) string {
 // hopEnd says what a host does with a message at the end of its tables.
 func hopEnd(h *explain.Hop) string {
 	last := &h.Steps[len(h.Steps)-1]
+	if len(h.Result.Punts) > 0 {
+		return "out of " + last.Table + " to the controller"
+	}
 	if len(h.Sent) == 0 {
 		return "ends in " + last.Table
 	}
@@ -89,6 +92,11 @@ func (p *pinger) conclude(out *pinged, seq int) {
 	default:
 		h := &p.request.Hops[len(p.request.Hops)-1]
 		out.Verdict, out.Died = o.Text, &h.Steps[len(h.Steps)-1]
+		for i := range h.Steps {
+			if h.Steps[i].Drop != "" { // the controller may get what it drops
+				out.Died = &h.Steps[i]
+			}
+		}
 	}
 }
 

@@ -101,6 +101,7 @@ func runTrace(cmd *cobra.Command, o *traceOptions, src, dst string) error {
 	if err != nil {
 		return err
 	}
+	q.Size = o.size
 	frame, err := q.Frame(n.policy)
 	if err != nil {
 		return usagef("--proto: %w", err)

@@ -96,7 +96,7 @@ var (
 // flows than the model.
 func compareOfproto(h *explain.Hop, text string) (actions, difference string) {
 	if m := ofprotoActions.FindStringSubmatch(text); m != nil {
-		actions = m[1]
+		actions = sideTaken(m[1], behindPunt(h))
 	}
 	// A tunnel of the userspace datapath goes on through the underlay's bridge,
 	// whose flows are not ours to compare.
@@ -107,7 +107,7 @@ func compareOfproto(h *explain.Hop, text string) (actions, difference string) {
 	// larger, set in, and then of one that is not.
 	if at := strings.Index(text, "check_pkt_larger("); at >= 0 {
 		other := ofprotoLarger
-		if last := len(h.Steps) - 1; last >= 0 && h.Steps[last].Table == "punt" {
+		if behindPunt(h) {
 			other = ofprotoSmaller
 		}
 		text = text[:at] + other.ReplaceAllString(text[at:], "")
@@ -136,6 +136,50 @@ func compareOfproto(h *explain.Hop, text string) (actions, difference string) {
 		}
 	}
 	return actions, difference
+}
+
+// behindPunt reports whether a hop's packet ends at the controller.
+func behindPunt(h *explain.Hop) bool {
+	last := len(h.Steps) - 1
+	return last >= 0 && h.Steps[last].Table == "punt"
+}
+
+// sideTaken returns datapath actions with the one side of a check_pkt_len that a
+// packet takes in the place of both (ovs-actions(7), check_pkt_larger).
+func sideTaken(actions string, larger bool) string {
+	const check = "check_pkt_len("
+	at := strings.Index(actions, check)
+	if at < 0 {
+		return actions
+	}
+	inside, rest, ok := cutParenthesis(actions[at+len(check):])
+	_, gt, ok1 := strings.Cut(inside, ",gt(")
+	gt, le, ok2 := cutParenthesis(gt)
+	le, ok3 := strings.CutPrefix(le, ",le(")
+	le, _, ok4 := cutParenthesis(le)
+	if !ok || !ok1 || !ok2 || !ok3 || !ok4 {
+		return actions // another form than that of Open vSwitch 3.1: shown as it is
+	}
+	if larger {
+		le = gt
+	}
+	return actions[:at] + le + rest
+}
+
+// cutParenthesis cuts s at the parenthesis that closes one before s.
+func cutParenthesis(s string) (before, after string, ok bool) {
+	open := 1
+	for i, c := range s {
+		switch c {
+		case '(':
+			open++
+		case ')':
+			if open--; open == 0 {
+				return s[:i], s[i+1:], true
+			}
+		}
+	}
+	return "", "", false
 }
 
 // ofprotoTrace asks the ovs-vswitchd of a hop's host.

@@ -98,7 +98,7 @@ type Status struct {
 	// may still lack the flows in Refused.
 	InSync bool
 
-	FlowsWanted    int // without the sentinel
+	FlowsWanted    int // without the sentinel; groups and meters count too
 	FlowsInstalled int // ours, without the sentinel
 	FlowsForeign   int
 	FlowsKept      int // stale flows that stay until a host has answered

@@ -3,6 +3,7 @@ package explain
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ type Query struct {
 	// SrcPort and DstPort are for tcp and udp. TTL is as given, and 0 is 0.
 	SrcPort, DstPort uint16
 	TTL              uint8
+	Size             int // of the IP packet, in octets; 0: it fits anywhere
 	// SrcMAC, SrcCA and DstMAC, where they are valid, take the place of what a
 	// VM would write that is as its record says and has asked ARP before.
 	SrcMAC, DstMAC tenant.MAC
@@ -28,9 +30,15 @@ type Query struct {
 // ErrProto says that a query's protocol is none that is known.
 var ErrProto = errors.New("want icmp, tcp, udp or arp")
 
+// ethernetHeader is the length of an Ethernet header, in octets.
+const ethernetHeader = 14
+
 // Frame returns the packet of a query under a policy.
 func (q *Query) Frame(p *tenant.Policy) (packet.Frame, error) {
 	f := packet.Frame{Src: q.From.MAC, Type: packet.TypeIPv4, IP: packet.IP{Src: source(p, &q.From, q.To), Dst: q.To, TTL: q.TTL}}
+	if q.Size > 0 {
+		f.Size = uint16(min(q.Size+ethernetHeader, math.MaxUint16))
+	}
 	six := q.To.Is6()
 	if six {
 		f.Type = packet.TypeIPv6

@@ -46,6 +46,9 @@ func TestChangeSendsOnlyTheDifference(t *testing.T) {
 	b := up(t, "two-tenants")
 	b.ready()
 	pings := b.pingers()
+	// The second address gets no share of the packets that could be seen here: the
+	// testbed's host does not have it.
+	const several = "[{pa: 10.99.0.2, weight: 4294967295}, 10.99.0.102]"
 	const web3 = "          - {vm: web3, ca: 10.0.1.13, mac: 02:00:00:00:01:13, iface_id: blue-web3, host: h1}\n"
 	// Blue is on all three hosts.
 	for _, c := range []struct {
@@ -61,8 +64,8 @@ func TestChangeSendsOnlyTheDifference(t *testing.T) {
 		// On each of the other two hosts the tunnel source (one flow goes, one
 		// comes) and the peer's outer addresses; on h2 itself two tunnel sources
 		// and two peers.
-		{"a PA gains a second address", []string{"[10.99.0.2]", "[10.99.0.2, 10.99.0.102]"}, 4, 0, 0},
-		{"and loses it", []string{"[10.99.0.2, 10.99.0.102]", "[10.99.0.2]"}, 0, 0, 4},
+		{"a PA gains a second address", []string{"[10.99.0.2]", several}, 4, 0, 0},
+		{"and loses it", []string{several, "[10.99.0.2]"}, 0, 0, 4},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := b.apply(c.oldnew...)

@@ -61,8 +61,8 @@ func TestPingFromThePort(t *testing.T) {
 	b.pings(0, []string{web1, "blue/db1"}, "arrived: delivered to VM blue/db1 10.0.2.13 at h3", "the guest answered")
 	b.pings(0, []string{web1, "10.0.2.1"}, "arrived, and answered by the network on h1")
 	b.pings(0, []string{web1, web2, "--size", "1458"}, "the guest answered")
-	b.pings(1, []string{web1, web2, "--size", "1500", "-c1"}, "the request was lost between h1 and h2: it left as NVGRE 10.99.0.1 > 10.99.0.2 key 0x138900")
-	b.pings(1, []string{web1, "10.0.1.77"}, "dropped at h1/ca", "flow      ca 0: any -> drop (unknown-ca)")
+	b.pings(1, []string{web1, web2, "--size", "1500", "-c1"}, "dropped at h1/mtu: the packet is larger than the underlay takes", "the controller tells the sender")
+	b.pings(1, []string{web1, "10.0.1.77"}, "dropped at h1/ca", "flow      ca 0: any ->")
 	b.pings(0, []string{web1, "red/db1", "-o", "json"}, `"arrived": true`, "for whoever has that address in the sender's")
 	b.pings(2, []string{web1, web2, "--size", "10"}, "--size is 10")
 	if sent, lost, worst := finishAll(t, all); lost > 0 {

@@ -42,7 +42,16 @@ func (b *bed) ourFlows(host string) int {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	return strings.Count(out, "cookie=")
+	n := strings.Count(out, "cookie=")
+	// Groups and meters count too. Nobody else has any here.
+	for dump, each := range map[string]string{"dump-groups": "group_id=", "dump-meters": "meter="} {
+		out, err := b.Switch(host).Ofctl(b.t.Context(), "-OOpenFlow13", dump, "br-int")
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		n += strings.Count(out, each)
+	}
+	return n
 }
 
 // A crash of the controller at any moment of a sync costs no packet, and the
