@@ -189,7 +189,8 @@ func TestTraceLive(t *testing.T) {
 	n.says(0, append(web, "--ofproto"), "datapath  h1: the same flows", "datapath  h2: the same flows")
 
 	n.says(0, append(web, "--size", "1458"), "intended  yes")
-	n.says(1, append(web, "--size", "1459"), "lost on the way out of h1: an IP packet of 1459 octets is one of 1501", "the VM wants an MTU of 1458")
+	n.says(0, append(web, "--size", "1459"), "dropped at h1/mtu", "the controller tells the sender that it wants an MTU of 1458", "dropped on h1: too big")
+	n.says(1, append(web, "--size", "1400", "--underlay-mtu", "1400"), "lost on the way out of h1: an IP packet of 1400 octets is one of 1442", "the VM wants an MTU of 1358")
 
 	n.flows("h1", "add-flow", "br-int", "table=20,priority=60000,ip,actions=drop")
 	n.says(1, append(web, "--live"), "dropped at h1/ca by a flow that is not ours: ca 60000: ip -> drop", "intended  delivered to VM blue/web2",

@@ -142,8 +142,15 @@ func (t *Tracer) ended(h *Hop) Outcome {
 func (t *Tracer) punted(h *Hop) Outcome {
 	for i := range h.Steps {
 		if s := &h.Steps[i]; s.Drop != "" {
+			told := "the controller tells the sender"
+			if s.Drop == flows.DropTooBig.String() {
+				m := flow.Match{flow.Exact(flow.InPort, flow.Uint(uint64(h.Port))), flow.Exact(flow.Reg6, h.Result.Punts[0].Field(flow.Reg6))}
+				if p, ok := flows.ReadPunt(m); ok {
+					told += fmt.Sprintf(" that it wants an MTU of %d", p.MTU)
+				}
+			}
 			return Outcome{Kind: Dropped, Host: h.Host, Table: s.Table, Reason: s.Drop,
-				Text: fmt.Sprintf("dropped at %s/%s: %s; the controller tells the sender", h.Host, s.Table, t.why(h, s))}
+				Text: fmt.Sprintf("dropped at %s/%s: %s; %s", h.Host, s.Table, t.why(h, s), told)}
 		}
 	}
 	p := &h.Result.Punts[0]
