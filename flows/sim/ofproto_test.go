@@ -264,7 +264,7 @@ func (b *bridge) outputs(actions string, ttl bool) (out []uint32, err error) {
 		invalidTTL := ttl && strings.HasPrefix(a, "userspace(") && strings.Contains(a, "controller(reason=2,")
 		if n, ok := b.ports[a]; ok {
 			out = append(out, n)
-		} else if !invalidTTL && !strings.HasPrefix(a, "userspace(pid=0,controller(reason=1,") && !dpSet.MatchString(a) {
+		} else if a != "drop" && !invalidTTL && !strings.HasPrefix(a, "userspace(pid=0,controller(reason=1,") && !dpSet.MatchString(a) {
 			return nil, fmt.Errorf("unexpected datapath action %s", a)
 		}
 	}
