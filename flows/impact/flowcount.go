@@ -62,11 +62,29 @@ func (s *sharedFlows) collect() {
 			}
 		}
 	}
-	for u := range flows.Affected(s.b, s.a, moved, nil) {
+	seen := make(map[flows.Unit]bool)
+	take := func(u flows.Unit) {
+		if seen[u] {
+			return
+		}
+		seen[u] = true
 		fs, _ := s.b.Flows(u)
 		s.before[u.Domain()] = append(s.before[u.Domain()], fs...)
 		fs, _ = s.a.Flows(u)
 		s.after[u.Domain()] = append(s.after[u.Domain()], fs...)
+	}
+	for u := range flows.Affected(s.b, s.a, moved, nil) {
+		take(u)
+		// Other addresses of its adapter have some of its flows too.
+		for _, c := range []*flows.Compiler{s.b, s.a} {
+			if r, ok := c.Record(u); ok {
+				for o := range c.Policy().RecordsByIfaceID(r.IfaceID) {
+					if o.CA.IsValid() && o.CA != r.CA {
+						take(flows.RecordUnit(o.RDID, o.VSID, o.CA))
+					}
+				}
+			}
+		}
 	}
 }
 
@@ -150,11 +168,14 @@ func domainsOf(s *side, c *flows.Compiler, v flows.HostView) map[tenant.RDID]boo
 	return ids
 }
 
-// delta compares two lists of flows, which it sorts.
+// delta compares two lists of flows, which it sorts. What is in a list twice
+// counts once.
 func delta(before, after []flow.Flow) (d HostFlows) {
 	byEntry := func(f, g flow.Flow) int { return flow.Compare(&f, &g) }
 	slices.SortFunc(before, byEntry)
 	slices.SortFunc(after, byEntry)
+	same := func(f, g flow.Flow) bool { return flow.Compare(&f, &g) == 0 }
+	before, after = slices.CompactFunc(before, same), slices.CompactFunc(after, same)
 	for len(before) > 0 || len(after) > 0 {
 		order := -1
 		switch {

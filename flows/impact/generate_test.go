@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"pgregory.net/rapid"
@@ -16,11 +17,11 @@ import (
 
 // step draws two policies, mostly one that a change makes of the other.
 func step(t *rapid.T) (p, q *tenant.Policy) {
-	p, problems := tenant.New(tenanttest.SpecWithoutSharing(t), 1)
+	p, problems := tenant.New(tenanttest.Spec(t), 1)
 	if len(problems) > 0 {
 		t.Skip("not sound")
 	}
-	other, problems := tenant.New(tenanttest.SpecWithoutSharing(t), 1)
+	other, problems := tenant.New(tenanttest.Spec(t), 1)
 	if len(problems) > 0 {
 		t.Skip("not sound")
 	}
@@ -89,6 +90,14 @@ func dense(t *rapid.T) tenant.Spec {
 				record.Host = fmt.Sprint("h", h)
 			}
 			s.Records = append(s.Records, record)
+			if rapid.IntRange(0, 4).Draw(t, "another address") == 4 {
+				record.IfaceID = record.VM
+				s.Records[len(s.Records)-1] = record
+				record.CA = tenant.CAFrom(nth(p, 8+r%2*12))
+				if !slices.ContainsFunc(s.Records, func(o tenant.RecordSpec) bool { return o.CA == record.CA }) {
+					s.Records = append(s.Records, record)
+				}
+			}
 		}
 	}
 	for _, s := range subnets {
@@ -107,7 +116,18 @@ func dense(t *rapid.T) tenant.Spec {
 		if hop.Is4() != netip.MustParsePrefix(to).Addr().Is4() {
 			continue
 		}
-		rd.Routes = append(rd.Routes, tenant.RouteSpec{Prefix: tenant.CAPrefixFrom(netip.MustParsePrefix(to)), NextHop: tenant.CAFrom(hop)})
+		route := tenant.RouteSpec{Prefix: tenant.CAPrefixFrom(netip.MustParsePrefix(to)), NextHop: tenant.CAFrom(hop)}
+		switch rapid.IntRange(0, 7).Draw(t, "sort of route") {
+		case 5:
+			route.BlackHole, route.NextHop = true, tenant.CA{}
+		case 6:
+			route.VSID = rapid.SampledFrom(rd.Subnets).Draw(t, "route's subnet").VSID
+		case 7: // shares traffic
+			other := route
+			other.NextHop = tenant.CAFrom(hop.Next())
+			rd.Routes = append(rd.Routes, other)
+		}
+		rd.Routes = append(rd.Routes, route)
 	}
 	spec.RoutingDomains = append(spec.RoutingDomains, rd)
 	return spec

@@ -15,12 +15,6 @@ const forwarded = tenantgen.Underlay | tenantgen.Services | tenantgen.Options |
 // do.
 func Spec(t *rapid.T) tenant.Spec { return tenantgen.SpecWith(t, forwarded) }
 
-// SpecWithoutSharing is Spec without routes that share traffic among next hops or
-// are for one subnet alone.
-func SpecWithoutSharing(t *rapid.T) tenant.Spec {
-	return tenantgen.SpecWith(t, forwarded&^(tenantgen.ECMP|tenantgen.SubnetRoutes))
-}
-
 // Changes draws changes of p, many of them sound, many in conflict with p or with
 // one another. Some of the objects come from other, a policy of [Spec] too.
 func Changes(t *rapid.T, p, other *tenant.Policy) []tenant.Change {
