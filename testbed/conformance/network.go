@@ -32,7 +32,11 @@ type Network struct {
 func (b *Bed) start(t *testing.T, m Mode) *Network {
 	t.Helper()
 	bed := drive.UpText(t, b.Policy, b.Topology, append(slices.Clone(b.Settings), "port-mode: "+string(m))...)
-	return &Network{bed, m, bed.Ready()}
+	n := &Network{bed, m, bed.Ready()}
+	if b.Settled != nil {
+		b.Settled(t, n)
+	}
+	return n
 }
 
 // part returns the network for another test, a part of the one that started it.

@@ -62,6 +62,9 @@ type Bed struct {
 	Policy   string   // text of the policy file
 	Topology string   // text of the topology file, without its key policy
 	Settings []string // lines for the controller's settings file
+	// Settled, if not nil, waits for what a controller that is ready does not have
+	// yet, such as its channels for packets.
+	Settled func(t *testing.T, n *Network)
 }
 
 var rowName = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)

@@ -1,5 +1,7 @@
 package conformance
 
+import "testing"
+
 // Told is hosts and VMs of both families whose packets need the controller: in
 // one subnet VMs get their addresses by DHCP, in the other they do not. Host h3
 // has IPv6 only, so that its underlay leaves less to a packet than h2's.
@@ -29,6 +31,8 @@ routing_domains:
           - {vm: web3, ca: "fd00:0:0:1::13", mac: 02:00:00:00:01:13, iface_id: web3, host: h3}
           - {vm: web4, ca: 10.0.1.14, mac: 02:00:00:00:01:14, iface_id: web4, host: h1}
           - {vm: web4, ca: "fd00:0:0:1::14", mac: 02:00:00:00:01:14, iface_id: web4, host: h1}
+          - {vm: client, ca: 10.0.1.15, mac: 02:00:00:00:01:15, iface_id: client, host: h1}
+          - {vm: client, ca: "fd00:0:0:1::15", mac: 02:00:00:00:01:15, iface_id: client, host: h1}
       - vsid: 5002
         prefixes: [10.0.2.0/24, "fd00:0:0:2::/64"]
         records:
@@ -41,4 +45,9 @@ routing_domains:
   subnets:
     - {name: rack1, prefix: 10.99.0.0/24, router: 10.99.0.254, prefix6: "fd99::/64", router6: "fd99::fe"}
 `,
+	Settled: func(t *testing.T, n *Network) {
+		for _, vm := range []string{"web1", "web2", "web3"} {
+			n.waitFor(t, "an answer on the host of "+vm, func() bool { return n.offered(t, vm) != "" })
+		}
+	},
 }
