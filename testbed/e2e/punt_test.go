@@ -20,7 +20,7 @@ func (b *bed) run(vm, name string, args ...string) string {
 	return string(out)
 }
 
-func needs(t *testing.T, program string) {
+func needs(t testing.TB, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		t.Skipf("there is no %s here: make deps", program)
