@@ -237,6 +237,9 @@ func (l *loader) take(k Key, fs *pflag.FlagSet, cwd string) {
 	if b, ok := value.(bool); ok && k.Kind == "true or false" {
 		value = strconv.FormatBool(b)
 	}
+	if n, ok := value.(int); ok && strings.HasPrefix(k.Kind, "number") {
+		value = strconv.Itoa(n)
+	}
 	switch val := value.(type) {
 	case string:
 		if err := k.set(l.s, val, dir); err != nil {

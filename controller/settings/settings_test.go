@@ -84,6 +84,8 @@ reconnect-max: 250ms
 audit-interval: 0s
 apply-timeout: 2m
 policy-settle: 5ms
+punt-rate: 7
+punt-burst: "8"
 hosts:
   - {name: h2, ovsdb: "ssl:10.0.0.2:6640", openflow: "ssl:[fd00::2]:6653", listener: "pssl:6653"}
   - name: h1
@@ -102,7 +104,7 @@ hosts:
 		Bridge: "br-test", AdoptBridge: true, DatapathType: "netdev", TunnelPort: "gre1", PortMode: settings.PortPerVSID, Role: settings.Equal,
 		TLS:            settings.TLS{CA: filepath.Join(dir, "ca.pem"), Certificate: filepath.Join(dir, "pki/c.pem"), PrivateKey: "/k.pem"},
 		PlacementGrace: 3 * time.Second, ReconnectMax: 250 * time.Millisecond, AuditInterval: 0, ApplyTimeout: 2 * time.Minute,
-		PolicySettle: 5 * time.Millisecond,
+		PolicySettle: 5 * time.Millisecond, PuntRate: 7, PuntBurst: 8,
 		Hosts: []settings.Host{
 			{Name: "h1", OVSDB: "unix:" + filepath.Join(dir, "h1/db.sock"), OpenFlow: "unix:/run/h1/br-int.mgmt"},
 			{Name: "h2", OVSDB: "ssl:10.0.0.2:6640", OpenFlow: "ssl:[fd00::2]:6653", Listener: "pssl:6653"},
@@ -181,6 +183,8 @@ func TestProblems(t *testing.T) {
 		"group is text":             {file: "log: debug", want: "1:6: log is not a mapping: want log.level, log.format"},
 		"list where text":           {file: "bridge: [a]", want: "1:9: bridge is a list: want name"},
 		"mapping where text":        {file: "bridge: {a: b}", want: "1:9: bridge is map[a:b]: want name"},
+		"number too large":          {file: "punt-rate: 100001", want: `punt-rate is "100001": want a number from 1 to 100000`},
+		"fraction":                  {file: "punt-rate: 1.5", want: "punt-rate is 1.5: want number, 1 to 100000"},
 		"number where text":         {file: "bridge: 5", want: "1:9: bridge is 5: want name, in quotes"},
 		"not a mapping":             {file: "- policy", want: "1:1: the file is not a mapping"},
 		"duration without unit":     {file: "placement-grace: 5", want: "placement-grace is 5: want duration, 0s to 1h with its unit, such as 10s"},

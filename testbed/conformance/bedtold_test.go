@@ -45,7 +45,7 @@ routing_domains:
   subnets:
     - {name: rack1, prefix: 10.99.0.0/24, router: 10.99.0.254, prefix6: "fd99::/64", router6: "fd99::fe"}
 `,
-	Settings: []string{`punt-rate: "50"`, `punt-burst: "100"`},
+	Settings: []string{"punt-rate: 50", "punt-burst: 100"},
 	Settled: func(t *testing.T, n *Network) {
 		for _, vm := range []string{"web1", "web2", "web3"} {
 			n.waitFor(t, "an answer on the host of "+vm, func() bool { return n.offered(t, vm) != "" })
