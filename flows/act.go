@@ -4,14 +4,15 @@ import (
 	"net/netip"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
 var act = Table{
 	ID:      tableAct,
 	Name:    "act",
 	Purpose: "Does what the lookups decided: answers ARP and neighbour solicitations for any known address and echo requests to the distributed router, hands ARP and ND that are addressed to a VM's own MAC to that VM, or rewrites the MACs and, between subnets, decrements the TTL.",
-	Matches: append(append(fields(flow.EthType, flow.IPProto, flow.IPTTL, flow.IPv6Src, flow.ARPOp, flow.ARPSPA, flow.ICMPType, flow.ICMPCode,
-		flow.ICMPv6Type, flow.ICMPv6Code), groupBit), regs(regRouted, regRouter)...),
+	Matches: append(append(fields(flow.InPort, flow.EthType, flow.IPProto, flow.IPTTL, flow.IPv6Src, flow.ARPOp, flow.ARPSPA, flow.ICMPType, flow.ICMPCode,
+		flow.ICMPv6Type, flow.ICMPv6Code), groupBit), regs(regRouted, regRouter, regHopMAC)...),
 	Sets: append(fields(flow.EthSrc, flow.EthDst, flow.ARPOp, flow.ARPSPA, flow.ARPTPA, flow.ARPSHA, flow.ARPTHA,
 		flow.IPv4Src, flow.IPv4Dst, flow.IPv6Src, flow.IPv6Dst, flow.IPTTL, flow.ICMPType, flow.ICMPv6Type, flow.NDReserved, flow.NDOptType),
 		regs(regSwap, regHop, regPunt)...),
@@ -21,6 +22,7 @@ var act = Table{
 }
 
 const (
+	prioActOwn         = 240
 	prioActProbeRouter = 230 // duplicate address detection of the router's address
 	prioActProbe       = 220
 	prioActAskRouter   = 215
@@ -150,6 +152,24 @@ func actND(b *builder) {
 	b.add(&act, prioActAskRouter, o.cookie(), match(toRouter), answer(ndRouter|ndSolicited|ndOverride)...)
 	b.add(&act, prioActAskVM, o.cookie(), match(toUnicast), flow.Move(hopMAC, flow.All(flow.EthDst)), flow.Goto(tablePA))
 	b.add(&act, prioActAsk, o.cookie(), match(), answer(ndSolicited|ndOverride)...)
+}
+
+// actOwnFlows makes the flows of a VM that has wildcards: it asks in vain for what
+// nobody has. An answer would be its own MAC, and say that an address which it
+// is about to take is taken.
+func actOwnFlows(b *builder, vm []tenant.LookupRecord, port uint32) {
+	for i := range vm {
+		r := &vm[i]
+		if !isWildcard(r) {
+			continue
+		}
+		why, question := DropARPOwn, ipv4.question
+		if r.CA.Addr().Is6() {
+			why, question = DropNDOwn, ipv6.question
+		}
+		tests := append([]flow.Test{inPort(port), regRouter.is(0)}, question...)
+		b.add(&act, prioActOwn, recordOwner(r).drop(why), b.match(regHopMAC.appendTests(tests, flow.Uint(r.MAC.Uint64()))...))
+	}
 }
 
 // actEcho makes the flows that answer echo requests to the router (RFC 792, RFC

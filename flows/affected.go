@@ -2,6 +2,7 @@ package flows
 
 import (
 	"iter"
+	"net/netip"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
@@ -103,9 +104,19 @@ func (a *affected) subnet(v tenant.VSID) bool {
 		// What its VMs may ask.
 		return a.unit(SubnetUnit(s.RDID, v)) && a.records(a.before.policy.RecordsOf(v)) && a.records(a.after.policy.RecordsOf(v))
 	case was:
-		return a.unit(SubnetUnit(s.RDID, v))
+		return a.unit(SubnetUnit(s.RDID, v)) && a.wildcards(v)
 	case is:
 		return a.unit(SubnetUnit(t.RDID, v))
+	}
+	return true
+}
+
+// wildcards yields the wildcards of a subnet: their flows hang on its prefixes.
+func (a *affected) wildcards(v tenant.VSID) bool {
+	for _, ca := range []tenant.CA{tenant.CAFrom(netip.IPv4Unspecified()), tenant.CAFrom(netip.IPv6Unspecified())} {
+		if r, there := a.after.policy.Record(v, ca); there && !a.unit(recordUnit(&r)) {
+			return false
+		}
 	}
 	return true
 }

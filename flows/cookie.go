@@ -82,6 +82,11 @@ func hostOwner(name string) owner             { return ownerOf(OwnerHost, hash([
 func routeOwner(r tenant.CustomerRoute) owner { return ownerOf(OwnerRoute, hash(routeKey(r))) }
 
 func recordOwner(r *tenant.LookupRecord) owner {
+	if !r.CA.IsValid() {
+		var key [9]byte
+		binary.BigEndian.PutUint64(key[:], r.MAC.Uint64())
+		return ownerOf(OwnerRecord, hash(append(key[:], byte(r.VSID>>16), byte(r.VSID>>8), byte(r.VSID))))
+	}
 	return addressOwner(r.VSID, r.CA.Addr())
 }
 

@@ -29,18 +29,24 @@ func flowCount(p *tenant.Policy, at flows.Placement, v flows.HostView, pipeline 
 	c := flows.NewCompiler(p, at)
 	held := make(map[tenant.RDID]bool)
 	for _, a := range v.Attachments {
+		var wild4, wild6 int
 		four, six := families(func(yield func(bool) bool) {
 			for r := range p.RecordsByIfaceID(a.IfaceID) {
 				held[r.RDID] = true
-				if !yield(r.CA.Addr().Is4()) {
+				switch {
+				case r.Type == tenant.Wildcard && r.CA.Addr().Is4():
+					wild4 = 1
+				case r.Type == tenant.Wildcard:
+					wild6 = 1
+				case r.Type == tenant.Static && !yield(r.CA.Addr().Is4()):
 					return
 				}
 			}
 		})
-		n += 6 + 4*four + 3*min1(four) + 5*six + 12*min1(six)
+		n += 6 + 4*four + 3*min1(four+wild4) + 5*six + 12*min1(six+wild6) + 7*wild4 + 8*wild6
 		if r, ok := p.RecordByIfaceID(a.IfaceID); ok {
 			if s, _ := p.Subnet(r.VSID); s.DHCP {
-				n += min1(four) + 2*min1(six)
+				n += min1(four+wild4) + 2*min1(six+wild6)
 			}
 		}
 	}
@@ -66,7 +72,16 @@ func flowCount(p *tenant.Policy, at flows.Placement, v flows.HostView, pipeline 
 			n += 1 + 2*min1(four) + 4*min1(six) + 4*(four+six)
 			links := make(map[tenant.MAC]bool)
 			for r := range p.RecordsOf(s.VSID) {
-				n++
+				switch r.Type {
+				case tenant.Static:
+					n++
+				case tenant.Wildcard:
+					for _, x := range s.Prefixes {
+						if x.Prefix().Addr().Is4() == r.CA.Addr().Is4() {
+							n++
+						}
+					}
+				}
 				if r.CA.Addr().Is6() {
 					links[r.MAC] = true
 				}

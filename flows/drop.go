@@ -42,6 +42,7 @@ const (
 	DropBlackHole
 	DropTooBig
 	DropNoPunt
+	DropNoCA
 	dropReasons
 )
 
@@ -79,6 +80,7 @@ var dropTexts = [dropReasons]struct{ name, text string }{
 	DropNDTarget:            {"nd-target", "the neighbour solicitation's target is outside the VM's virtual subnet"},
 	DropNDUnknownCA:         {"nd-unknown-ca", "the VM asked for an IPv6 address that no lookup record has"},
 	DropLinkLocal:           {"link-local", "an IPv6 link-local address means nothing outside its virtual subnet, or is outside fe80::/64"},
+	DropNoCA:                {"no-ca", "the VM has no CA yet: its lookup record is of type l2only"},
 	DropBlackHole:           {"black-hole", "a customer route of the routing domain says that packets to the destination are dropped"},
 	DropTooBig:              {"too-big", "the packet is larger than the underlay takes between the two hosts"},
 	DropNoPunt:              {"no-punt", "the packet would go to the controller, and came in by no port of a VM"},

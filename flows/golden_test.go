@@ -34,6 +34,8 @@ var scenarios = []scenario{
 	}},
 	{name: "dual-h1", policy: "dual.yaml", host: "h1"},
 	{name: "dual-h2", policy: "dual.yaml", host: "h2"},
+	{name: "records-h1", policy: "records.yaml", host: "h1"},
+	{name: "records-h2", policy: "records.yaml", host: "h2"},
 	{name: "routed-h1-no-tunnel", policy: "routed.yaml", host: "h1", view: func(v *flows.HostView) { v.Tunnels.Flow = 0 }},
 }
 

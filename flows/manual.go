@@ -48,9 +48,10 @@ func Manual(examples []flow.Flow, namer *Namer) string {
 	p("\n## How many flows a host has\n\n")
 	p("%d for the pipeline itself and 1 for the host itself, and\n\n", PipelineFlows)
 	p("- for each VM on the host 6, and with IPv4 3 and 4 for each CA, with IPv6 12 and 5 for each CA; where its subnet has DHCP, 1 with IPv4 and 2 with IPv6;\n")
+	p("  where it has a wildcard, 7 more with IPv4 and 8 more with IPv6; where it forwards in a family without one, 3 more;\n")
 	p("- for the flow-based gre port 3; or for the port of each virtual subnet 2, and 1 more where its routing domain is here;\n")
 	p("- for each routing domain that has a VM here: for each subnet 1 and 4 for each prefix, 2 where a prefix is IPv4 and 4 where one is IPv6;\n")
-	p("  **1 for each CA**, and 1 for the link-local address of each VM with an IPv6 CA; 1 for each prefix that customer routes lead to;\n")
+	p("  **1 for each CA**, and 1 for the link-local address of each VM with an IPv6 CA, and 1 for each prefix of a wildcard's subnet and family, but none for records of type l2only; 1 for each prefix that customer routes lead to;\n")
 	p("- for each other host with VMs of these routing domains: 1 for each pair of provider addresses of one family, and 1.\n\n")
 	p("A VM elsewhere with one CA of each family thus costs 3 flows, a VM here 33.\n")
 

@@ -282,7 +282,11 @@ func (n *Namer) index() {
 	}
 	for r := range p.Records() {
 		rd := names[r.RDID]
-		o := Owner{Text: fmt.Sprintf("record %s/%s %s VSID %d", rd, r.VM, r.CA, r.VSID), RoutingDomain: rd, VSID: r.VSID, VM: r.VM, Source: r.Source}
+		address := r.CA.String()
+		if !r.CA.IsValid() {
+			address = r.MAC.String()
+		}
+		o := Owner{Text: fmt.Sprintf("record %s/%s %s VSID %d", rd, r.VM, address, r.VSID), RoutingDomain: rd, VSID: r.VSID, VM: r.VM, Source: r.Source}
 		add(recordOwner(&r), o)
 		if key := linkOwner(&r); r.CA.Addr().Is6() && n.owners[key] == nil {
 			o.Text = fmt.Sprintf("link-local address of record %s/%s %s VSID %d", rd, r.VM, r.CA, r.VSID)

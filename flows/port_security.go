@@ -11,7 +11,7 @@ import (
 var portSecurity = Table{
 	ID:      tablePortSecurity,
 	Name:    "port-security",
-	Purpose: "Lets a VM send only what its lookup records say is its own: source MAC, source CA, and ARP and neighbour discovery in its own name. A VM that forwards may send from any address. A VM with an IPv6 CA has the link-local address of its MAC too. Each VM has drop flows of its own, so that their counters name the offender.",
+	Purpose: "Lets a VM send only what its lookup records say is its own: source MAC, source CA, and ARP and neighbour discovery in its own name. A VM that forwards, or gets what a subnet has no record of, may send from any address, the latter ask and answer for any too. A VM with an IPv6 CA has the link-local address of its MAC too. Each VM has drop flows of its own, so that their counters name the offender.",
 	Matches: append(fields(flow.InPort, flow.EthType, flow.EthSrc, flow.IPProto, flow.IPTTL, flow.IPv4Src, flow.IPv6Src, flow.IPv6Dst,
 		flow.ARPOp, flow.ARPSPA, flow.ARPTPA, flow.ARPSHA, flow.ICMPv6Type, flow.ICMPv6Code, flow.NDTarget, flow.NDSLL, flow.NDTLL, flow.UDPSrc, flow.UDPDst), groupBit),
 	Sets: regs(regPunt),
@@ -23,8 +23,12 @@ const (
 	prioSecurityRouter   = 130 // what only routers send
 	prioSecurityOwn      = 125 // questions for a VM's own address
 	prioSecurityND       = 120
+	prioSecurityNoSource = 117 // of a VM that speaks for others: it must say for whom
+	prioSecurityNDOthers = 115
 	prioSecurityNDSender = 110
 	prioSecurityAllow    = 100
+	prioSecurityNoSender = 95
+	prioSecurityOthers   = 90
 	prioSecurityMartian  = 60
 	prioSecuritySender   = 50
 	prioSecurityProtocol = 40
@@ -45,9 +49,11 @@ func portSecurityFlows(b *builder, vm []tenant.LookupRecord, port uint32) {
 	s := security{b, port, flow.Uint(vm[0].MAC.Uint64()), recordOwner(&vm[0])}
 	var v4, v6 []*tenant.LookupRecord
 	for i := range vm {
-		if r := &vm[i]; r.CA.Addr().Is4() {
+		switch r := &vm[i]; {
+		case !r.CA.IsValid():
+		case r.CA.Addr().Is4():
 			v4 = append(v4, r)
-		} else {
+		default:
 			v6 = append(v6, r)
 		}
 	}
@@ -57,7 +63,11 @@ func portSecurityFlows(b *builder, vm []tenant.LookupRecord, port uint32) {
 	if len(v6) > 0 {
 		s.ipv6(v6)
 	}
-	s.drop(prioSecurityProtocol, DropProtocol)
+	why := DropProtocol
+	if len(v4)+len(v6) == 0 {
+		why = DropNoCA
+	}
+	s.drop(prioSecurityProtocol, why)
 	b.add(&portSecurity, prioSecurityMAC, s.vm.drop(DropSourceMAC), b.match(inPort(port)))
 }
 
@@ -77,6 +87,13 @@ func (s *security) ipv4(records []*tenant.LookupRecord) {
 	sha := flow.Exact(flow.ARPSHA, s.mac)
 	request, reply := flow.Exact(flow.ARPOp, flow.Uint(1)), flow.Exact(flow.ARPOp, flow.Uint(2))
 	for _, r := range records {
+		if isWildcard(r) {
+			// It may be asked for any address by unicast, and says so in its answer.
+			s.drop(prioSecurityNoSender, DropARPSender, isARP, reply, flow.Exact(flow.ARPSPA, flow.Uint(0)))
+			s.allow(prioSecurityOthers, recordOwner(r), isARP, request, sha)
+			s.allow(prioSecurityOthers, recordOwner(r), isARP, reply, sha, toUnicast)
+			continue
+		}
 		o, address := recordOwner(r), flow.Addr(r.CA.Addr())
 		sender := flow.Exact(flow.ARPSPA, address)
 		s.drop(prioSecurityOwn, DropARPOwn, isARP, flow.Exact(flow.ARPTPA, address))
@@ -117,6 +134,14 @@ func (s *security) ipv6(records []*tenant.LookupRecord) {
 	}
 	for _, r := range records {
 		o := recordOwner(r)
+		if isWildcard(r) {
+			s.drop(prioSecurityNoSource, DropNDSender, append(icmp(ndSolicitation), from(netip.IPv6Unspecified()))...)
+			s.allow(prioSecurityNDOthers, o, nd(ndSolicitation, sll)...)
+			for _, tll := range []flow.Value{s.mac, {}} {
+				s.allow(prioSecurityNDOthers, o, nd(ndAdvertisement, flow.Exact(flow.NDTLL, tll))...)
+			}
+			continue
+		}
 		own(o, r.CA.Addr())
 		s.allow(prioSecurityND, o, nd(ndSolicitation, from(r.CA.Addr()), sll)...)
 	}
@@ -140,9 +165,10 @@ var martians = []netip.Prefix{
 }
 
 // others makes the flows of what the VM sends from addresses that are not its own:
-// a VM that forwards for others does that.
+// a VM that forwards for others does that, and so does the one that a wildcard
+// makes the gateway to machines without records.
 func (s *security) others(records []*tenant.LookupRecord, family flow.Test) {
-	i := slices.IndexFunc(records, func(r *tenant.LookupRecord) bool { return r.Forwarding })
+	i := slices.IndexFunc(records, func(r *tenant.LookupRecord) bool { return r.Forwarding || isWildcard(r) })
 	if i < 0 {
 		s.drop(prioSecuritySender, DropSourceCA, family)
 		return

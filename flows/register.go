@@ -67,8 +67,14 @@ var (
 // extended register is tested as the registers that it is made of, which is how
 // a switch reports it.
 func (r Register) appendTests(tests []flow.Test, v flow.Value) []flow.Test {
-	v = v.And(flow.Ones(int(r.Bits.N))).Shl(int(r.Bits.Ofs))
-	mask := r.Bits.Mask()
+	return r.appendMasked(tests, v, flow.Ones(int(r.Bits.N)))
+}
+
+// appendMasked appends the tests that those bits of the register that mask has
+// are as in v.
+func (r Register) appendMasked(tests []flow.Test, v, mask flow.Value) []flow.Test {
+	mask = mask.And(flow.Ones(int(r.Bits.N))).Shl(int(r.Bits.Ofs))
+	v = v.Shl(int(r.Bits.Ofs)).And(mask)
 	ps, n := parts(r.Bits.Field)
 	for _, p := range ps[:n] {
 		if m := mask.Shr(p.shift).And(flow.Ones(32)); !m.IsZero() {

@@ -291,7 +291,7 @@ func (c *Compiler) make(b *builder, u Unit) {
 		if r, ok := c.policy.RecordByIfaceID(u.name); ok && usable(u.port) && c.HostOf(&r) == u.host {
 			lackOfVM(b, c.policy, u.name)
 		}
-		vm := addresses(c.policy, u.name)
+		vm := present(c.policy, u.name)
 		if len(vm) == 0 || !usable(u.port) || c.HostOf(&vm[0]) != u.host {
 			return
 		}
@@ -301,6 +301,7 @@ func (c *Compiler) make(b *builder, u Unit) {
 			if s, ok := c.policy.Subnet(vm[0].VSID); ok && s.DHCP {
 				dhcpFlows(b, vm, u.port)
 			}
+			actOwnFlows(b, vm, u.port)
 			localFlows(b, &vm[0], u.port)
 			c.puntFlow(b, &vm[0], u.port)
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows"
@@ -215,6 +216,7 @@ func (t *Tracer) addresses(r *tenant.LookupRecord, six bool) string {
 			all = append(all, o.CA.String())
 		}
 	}
+	all = slices.DeleteFunc(all, func(ca string) bool { return ca == "0.0.0.0" || ca == "::" })
 	if six && len(all) > 0 {
 		all = append(all, tenant.LinkLocal(r.MAC).String())
 	}

@@ -49,6 +49,9 @@ func (q *Query) Frame(p *tenant.Policy) (packet.Frame, error) {
 	if q.SrcCA.IsValid() {
 		f.IP.Src = q.SrcCA
 	}
+	if !f.IP.Src.IsValid() || f.IP.Src.IsUnspecified() && !q.SrcCA.IsValid() {
+		return f, fmt.Errorf("VM %s has no address of its own: say which one it sends from", q.From.VM)
+	}
 	if f.IP.Src.Is6() != six {
 		return f, fmt.Errorf("VM %s has the address %s, and none of the family of %s", q.From.VM, f.IP.Src, q.To)
 	}
@@ -82,12 +85,12 @@ func (q *Query) Frame(p *tenant.Policy) (packet.Frame, error) {
 // family, and the link-local one to a link-local destination. Where it has none of
 // the family it is its record's.
 func source(p *tenant.Policy, from *tenant.LookupRecord, to netip.Addr) netip.Addr {
-	if from.CA.Addr().Is4() == to.Is4() && !to.IsLinkLocalUnicast() {
+	if a := from.CA.Addr(); a.IsValid() && !a.IsUnspecified() && a.Is4() == to.Is4() && !to.IsLinkLocalUnicast() {
 		return from.CA.Addr()
 	}
 	for r := range p.RecordsByIfaceID(from.IfaceID) {
 		switch a := r.CA.Addr(); {
-		case !a.IsValid() || a.Is4() != to.Is4():
+		case !a.IsValid() || a.Is4() != to.Is4() || a.IsUnspecified():
 		case to.Is6() && to.IsLinkLocalUnicast():
 			return tenant.LinkLocal(from.MAC)
 		default:
@@ -114,6 +117,16 @@ func neighbour(p *tenant.Policy, from *tenant.LookupRecord, to netip.Addr) tenan
 		if r.CA.Addr() == to || r.CA.Addr().Is6() && tenant.LinkLocal(r.MAC) == to {
 			return r.MAC
 		}
+	}
+	s, _ := p.Subnet(from.VSID)
+	here := slices.ContainsFunc(s.Prefixes, func(x tenant.CAPrefix) bool { return x.Prefix().Contains(to) })
+	router := slices.ContainsFunc(s.Gateways, func(g tenant.CA) bool { return g.Addr() == to })
+	any := netip.IPv6Unspecified()
+	if to.Is4() {
+		any = netip.IPv4Unspecified()
+	}
+	if r, ok := p.Record(from.VSID, tenant.CAFrom(any)); ok && here && !router {
+		return r.MAC
 	}
 	return p.GatewayMAC()
 }

@@ -103,6 +103,7 @@ type domain struct {
 	hops     map[tenant.CA]bool
 	adapters map[string]*adapter // by iface-id
 	same     map[[2]*class]int   // how many pairs from one class to another are of one adapter
+	wild     map[identity]*vm    // VMs as wildcards
 	classes  []*class
 	kinds    int
 }
@@ -120,13 +121,14 @@ type prefix struct {
 	number  int
 	subnet  [2]bool
 	route   bool
+	wild    bool       // of a subnet with a wildcard
 	address netip.Addr // of a packet to it that nothing more specific takes; not valid where there is none
 }
 
 func (j *judge) sides() [2]*side { return [2]*side{j.before, j.after} }
 
 func (j *judge) newDomain(id tenant.RDID) *domain {
-	d := &domain{id: id, prefixes: make(map[netip.Prefix]*prefix), hops: make(map[tenant.CA]bool), adapters: make(map[string]*adapter)}
+	d := &domain{id: id, prefixes: make(map[netip.Prefix]*prefix), hops: make(map[tenant.CA]bool), adapters: make(map[string]*adapter), wild: make(map[identity]*vm)}
 	byID := make(map[identity]*vm)
 	taken := make(map[netip.Addr]bool)
 	for i, s := range j.sides() {
@@ -141,8 +143,12 @@ func (j *judge) newDomain(id tenant.RDID) *domain {
 				taken[g.Addr()] = true
 			}
 			for r := range s.Policy.RecordsOf(n.VSID) {
-				if a := r.CA.Addr(); !a.IsValid() || a.IsUnspecified() {
+				if !r.CA.IsValid() {
 					continue // nobody sends there
+				}
+				if r.CA.Addr().IsUnspecified() {
+					d.wildcard(i, s, &r, &n)
+					continue
 				}
 				taken[r.CA.Addr()] = true
 				v := byID[identity{r.IfaceID, r.CA}]
@@ -190,6 +196,24 @@ func (d *domain) adapt() {
 			slices.SortFunc(a.hops[i], tenant.CA.Compare)
 		}
 	}
+}
+
+// wildcard notes a wildcard of one side: what its subnet has no record of is a
+// destination.
+func (d *domain) wildcard(i int, s *side, r *tenant.LookupRecord, n *tenant.VirtualSubnet) {
+	for _, p := range n.Prefixes {
+		if p.Prefix().Addr().Is4() == r.CA.Addr().Is4() {
+			d.prefix(p.Prefix()).wild = true
+		}
+	}
+	id := identity{r.IfaceID, r.CA}
+	v := d.wild[id]
+	if v == nil {
+		v = &vm{}
+		d.wild[id] = v
+	}
+	v.rec[i] = r
+	v.host[i], v.port[i] = s.oracle.Place(r.IfaceID)
 }
 
 func (d *domain) prefix(p netip.Prefix) *prefix {
@@ -280,9 +304,14 @@ func (j *judge) kindOf(d *domain, v *vm) (k kind) {
 	if !direct && q != nil {
 		k.region = q.number
 	}
-	if a := d.adapters[v.any().IfaceID]; len(a.hops[0])+len(a.hops[1]) > 0 {
+	if a := d.adapters[v.any().IfaceID]; a != nil && len(a.hops[0])+len(a.hops[1]) > 0 {
 		k.hop = v.any().IfaceID
 		k.hops = !slices.Equal(a.hops[0], a.hops[1])
+	}
+	for w := range d.wild { // what is for others comes to it
+		if w.iface == v.any().IfaceID {
+			k.hop = v.any().IfaceID
+		}
 	}
 	if b, a := v.rec[0], v.rec[1]; b != nil && a != nil {
 		k.moved = v.host[0] != v.host[1]

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/flows/flow"
+	"github.com/nvgre-ofctl/nvgre-ofctl/tenant"
 )
 
 func (d *domain) lengths() {
@@ -21,7 +22,7 @@ func (d *domain) lengths() {
 // prefix has, and nobody else: what goes there goes where the prefix leads.
 func (d *domain) addresses(taken map[netip.Addr]bool) {
 	for p, q := range d.prefixes {
-		if !q.route {
+		if !q.route && !q.wild {
 			continue
 		}
 		for a := p.Addr(); p.Contains(a) && !a.IsMulticast(); {
@@ -47,9 +48,10 @@ func end(p netip.Prefix) netip.Addr {
 }
 
 // target is a destination that is no VM: a gateway of the sender's own virtual
-// subnet, or what a customer route leads to.
+// subnet, what a customer route leads to, or what a subnet with a wildcard has no
+// record of.
 type target struct {
-	name    string // "router" or "route"
+	name    string // "router", "route" or "wildcard"
 	text    string // address or prefix
 	address netip.Addr
 	own     [2]bool // the sender's subnet has it; a route is everybody's
@@ -59,8 +61,12 @@ func (t *target) router() bool { return t.name == "router" }
 
 func (d *domain) routes() (all []target) {
 	for p, q := range d.prefixes {
-		if q.route && q.address.IsValid() {
-			all = append(all, target{"route", p.String(), q.address, [2]bool{true, true}})
+		if q.address.IsValid() {
+			name := "wildcard"
+			if q.route {
+				name = "route"
+			}
+			all = append(all, target{name, p.String(), q.address, [2]bool{true, true}})
 		}
 	}
 	slices.SortFunc(all, func(a, b target) int { return cmp.Compare(a.text, b.text) })
@@ -92,9 +98,14 @@ func (j *judge) targets(d *domain, whole bool) {
 	for _, c := range d.classes {
 		all = all || c.kind.hop != "" && !c.kind.steady()
 	}
+	for _, v := range d.wild {
+		k := j.kindOf(d, v)
+		all = all || !k.steady()
+	}
 	routes := d.routes()
 	type key struct {
 		kind int
+		vsid [2]tenant.VSID
 		host [2]string
 		n    int
 	}
@@ -122,7 +133,7 @@ func (j *judge) targets(d *domain, whole bool) {
 			}
 		}
 		for n := range routes {
-			k := key{c.kindNo, c.host, n}
+			k := key{c.kindNo, c.vsid, c.host, n}
 			o, ok := memo[k]
 			if !ok {
 				o = j.judgeTarget(from, &routes[n])

@@ -71,7 +71,7 @@ func (s *side) reach(i int, from, to *vm) (v oracle.Verdict, why string) {
 		return v, why
 	}
 	if at, _ := s.oracle.VM(v.Host, v.Port); v.Kind != oracle.Delivered || at.IfaceID != to.rec[i].IfaceID {
-		return v, fmt.Sprintf("goes to %s on host %s, by a customer route", cmp.Or(at.VM, "the router"), v.Host)
+		return v, fmt.Sprintf("goes to %s on host %s, by a customer route or a wildcard", cmp.Or(at.VM, "the router"), v.Host)
 	}
 	return v, ""
 }

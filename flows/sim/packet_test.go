@@ -170,6 +170,7 @@ func (w *world) neighbour(d dice, self tenant.LookupRecord) (netip.Addr, bool) {
 	case n == 1:
 		var all []netip.Addr
 		for r := range w.policy.RecordsOf(s.VSID) {
+			spoken(&r)
 			all = append(all, r.CA.Addr())
 		}
 		if len(all) > 0 {
@@ -304,6 +305,7 @@ func (w *world) fromTunnel(d dice, host string) input {
 	// One that is here, more often than chance would have it.
 	if at := w.views[host].Attachments; len(at) > 0 && d.pick(2) == 0 {
 		if r, ok := w.policy.RecordByIfaceID(one(d, at).IfaceID); ok {
+			spoken(&r)
 			to = r
 		}
 	}

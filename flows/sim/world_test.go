@@ -149,10 +149,38 @@ func randomDomain(d dice, n int, vsid *uint32, hosts []tenant.HostSpec) tenant.R
 			}
 			subnet.Records = append(subnet.Records, rec)
 		}
+		odd(d, &subnet, fmt.Sprintf("%d-%d", n, s), hosts)
 		rd.Subnets = append(rd.Subnets, subnet)
 	}
 	rd.Routes = randomRoutes(d, &rd)
 	return rd
+}
+
+// odd draws records without an address of their own: wildcards, of VMs with other
+// addresses or without, and a VM that has no address yet.
+func odd(d dice, subnet *tenant.SubnetSpec, name string, hosts []tenant.HostSpec) {
+	add := func(ca tenant.CA, typ tenant.RecordType, mac byte) {
+		rec := tenant.RecordSpec{VM: "odd" + name, IfaceID: fmt.Sprintf("%s-%d", name, mac), CA: ca, MAC: tenant.MAC{2, 0, 0, 0, 0, mac},
+			Options: &tenant.RecordOptions{Type: typ}}
+		rec.VM = rec.IfaceID
+		if h := d.pick(len(hosts) + 1); h < len(hosts) {
+			rec.Host = hosts[h].Name
+		}
+		if n := len(subnet.Records); n > 0 && d.pick(2) == 1 {
+			last := subnet.Records[n-1]
+			rec.VM, rec.IfaceID, rec.MAC, rec.Host = last.VM, last.IfaceID, last.MAC, last.Host
+		}
+		subnet.Records = append(subnet.Records, rec)
+	}
+	for i, any := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		same := func(p tenant.CAPrefix) bool { return p.Prefix().Addr().Is4() == any.Is4() }
+		if slices.ContainsFunc(subnet.Prefixes, same) && rarely(d, 4) {
+			add(tenant.CAFrom(any), tenant.Wildcard, byte(0x80+i))
+		}
+	}
+	if rarely(d, 6) {
+		add(tenant.CA{}, tenant.L2Only, 0x90)
+	}
 }
 
 // room returns how many bits of an address a prefix leaves open.
@@ -193,7 +221,9 @@ func randomRoutes(d dice, rd *tenant.RoutingDomainSpec) (routes []tenant.RouteSp
 	var hops []tenant.CA
 	for _, s := range rd.Subnets {
 		for _, r := range s.Records {
-			hops = append(hops, r.CA)
+			if r.CA.IsValid() && !r.CA.Addr().IsUnspecified() {
+				hops = append(hops, r.CA)
+			}
 		}
 		if p := s.Prefixes[0].Prefix(); room(p) > 2 {
 			hops = append(hops, tenant.CAFrom(nth(p, 9))) // nobody's
@@ -355,9 +385,19 @@ func ports(v flows.HostView) (all []sim.Port) {
 	return all
 }
 
+// spoken gives a record without a CA an address that its VM may try.
+func spoken(r *tenant.LookupRecord) {
+	if !r.CA.IsValid() {
+		r.CA = tenant.CAFrom(netip.AddrFrom4([4]byte{10, 0, 0, 6}))
+	}
+}
+
 // collect gathers what packets are made of.
 func (w *world) collect() {
 	w.records = slices.Collect(w.policy.Records())
+	for i := range w.records {
+		spoken(&w.records[i])
+	}
 	macs := map[tenant.MAC]bool{}
 	addrs := map[netip.Addr]bool{}
 	for _, r := range w.records {
@@ -385,7 +425,7 @@ func (w *world) collect() {
 	for _, h := range w.hosts {
 		for _, a := range w.views[h].Attachments {
 			for r := range w.policy.RecordsByIfaceID(a.IfaceID) {
-				if a.OFPort != 0 {
+				if spoken(&r); a.OFPort != 0 {
 					w.seats = append(w.seats, seat{h, a.OFPort, r}) // one for each address
 				}
 			}

@@ -99,6 +99,7 @@ var wordFor = map[oracle.Reason]flows.DropReason{
 	oracle.TooBig:         flows.DropTooBig,
 	oracle.NotHere:        flows.DropNotHere,
 	oracle.BlackHole:      flows.DropBlackHole,
+	oracle.NoCA:           flows.DropNoCA,
 
 	oracle.RouterAdvertisement: flows.DropRouterAdvertisement,
 	oracle.Redirect:            flows.DropRedirect,
@@ -303,6 +304,9 @@ func (e *engine) addresses(s tenant.VirtualSubnet) (ps []netip.Prefix) {
 		ps = append(ps, single(g.Addr()))
 	}
 	for r := range e.policy.RecordsOf(s.VSID) {
+		if !r.CA.IsValid() {
+			continue
+		}
 		ps = append(ps, single(r.CA.Addr()))
 		if r.CA.Addr().Is6() {
 			ps = append(ps, single(tenant.LinkLocal(r.MAC)))

@@ -116,7 +116,7 @@ func udp(src, dst netip.Addr, ttl uint8, mac tenant.MAC) *packet.Frame {
 
 func arpRequest(s *seat, tpa netip.Addr) *packet.Frame {
 	return &packet.Frame{Dst: everybody, Src: s.vm.MAC, Type: packet.TypeARP,
-		ARP: packet.ARP{Op: packet.ARPRequest, SHA: s.vm.MAC, SPA: s.v4[0], TPA: tpa}}
+		ARP: packet.ARP{Op: packet.ARPRequest, SHA: s.vm.MAC, SPA: s.source(tpa), TPA: tpa}}
 }
 
 // nd returns a valid message of neighbour discovery in a VM's own name.
@@ -203,11 +203,11 @@ func (p *prover) port(s *seat, mates []seat) {
 	x.check(strange(other), []cube{{from}}, untagged)
 	x.base = []term{in, untagged, from}
 	var spoken []cube
-	if len(s.v4) > 0 {
+	if s.speaks(all4.Addr()) {
 		spoken = append(spoken, cube{isIPv4}, cube{isARP})
 		x.ipv4()
 	}
-	if len(s.v6) > 0 {
+	if s.speaks(all6.Addr()) {
 		spoken = append(spoken, cube{isIPv6})
 		x.ipv6()
 	}
@@ -229,9 +229,9 @@ func (x *sender) passes(k kind, negs []cube, terms ...term) {
 	}
 }
 
-// notOwn returns an address that the VM does not have.
-func notOwn(own []netip.Addr) netip.Addr {
-	a := own[0]
+// notOwn returns an address of a family that the VM does not have.
+func (s *seat) notOwn(family netip.Prefix) netip.Addr {
+	a, own := s.source(family.Addr()), s.own(family.Addr())
 	for slices.Contains(own, a) {
 		a = a.Next()
 	}
@@ -241,17 +241,18 @@ func notOwn(own []netip.Addr) netip.Addr {
 // others proves what a VM sends from addresses that are not its own, but for the
 // packets of negs.
 func (x *sender) others(k kind, own []netip.Addr, negs []cube, family term) {
-	s := x.s
-	if !forwards(x.policy, s.vm.IfaceID, own[0].Is4()) {
-		x.check(udp(notOwn(own), own[0], 64, s.vm.MAC), negs, family)
+	s, whole := x.s, k.whole()
+	dst := s.source(whole.Addr())
+	if !forwards(x.policy, s.vm.IfaceID, dst.Is4()) {
+		x.check(udp(s.notOwn(whole), dst, 64, s.vm.MAC), negs, family)
 		return
 	}
 	src := flow.IPv4Src
-	if own[0].Is6() {
+	if dst.Is6() {
 		src = flow.IPv6Src
 	}
 	for _, m := range oracle.Martians() {
-		if m.Addr().Is4() != own[0].Is4() {
+		if m.Addr().Is4() != dst.Is4() {
 			continue
 		}
 		terms := prefixTerms(src, m)
@@ -259,7 +260,7 @@ func (x *sender) others(k kind, own []netip.Addr, negs []cube, family term) {
 		for slices.Contains(own, from) {
 			from = from.Next()
 		}
-		x.check(udp(from, own[0], 64, s.vm.MAC), negs, append(slices.Clone(terms), family)...)
+		x.check(udp(from, dst, 64, s.vm.MAC), negs, append(slices.Clone(terms), family)...)
 		negs = append(slices.Clip(negs), mustCube(terms))
 	}
 	x.passes(k, negs, family)
@@ -268,7 +269,7 @@ func (x *sender) others(k kind, own []netip.Addr, negs []cube, family term) {
 // forwards reports whether a VM may send from addresses of others of a family.
 func forwards(p *tenant.Policy, iface string, v4 bool) bool {
 	for r := range p.RecordsByIfaceID(iface) {
-		if r.Forwarding && r.CA.IsValid() && r.CA.Addr().Is4() == v4 {
+		if (r.Forwarding || r.Type == tenant.Wildcard) && r.CA.IsValid() && r.CA.Addr().Is4() == v4 {
 			return true
 		}
 	}
@@ -302,8 +303,18 @@ func (x *sender) ipv4() {
 	for _, c := range valid {
 		x.passes(kindARP, own, c...)
 	}
-	wrong := arpRequest(s, notOwn(s.v4))
+	wrong := arpRequest(s, s.notOwn(all4))
 	wrong.ARP.Op = packet.ARPReply
+	if s.wild4 {
+		request, reply := cubeOf(isARP, isRequest, sha), cubeOf(isARP, isReply, sha, term{words.EthDst, 1 << 40, 0})
+		none := prefixTerms(flow.ARPSPA, single(netip.IPv4Unspecified()))
+		x.passes(kindARP, own, request...)
+		x.passes(kindARP, append(slices.Clip(own), mustCube(none)), reply...)
+		f := *wrong
+		f.Dst, f.ARP.SPA = someMAC, netip.IPv4Unspecified()
+		x.check(&f, own, append(none, reply...)...)
+		valid = append(valid, request, reply)
+	}
 	x.check(wrong, append(own, valid...), isARP)
 }
 
@@ -347,7 +358,16 @@ func (x *sender) ipv6() {
 	for _, c := range valid {
 		x.passes(kindSolicitation, own, c...)
 	}
-	wrong := nd(s, packet.NeighborSolicitation, group, notOwn(s.v6))
+	if s.wild6 {
+		c := mustCube(append(slices.Clone(full), ns, lla(words.NDSLL, mac)))
+		noSource := mustCube(isDetection)
+		x.passes(kindSolicitation, append(slices.Clip(own), noSource), c...)
+		f := nd(s, packet.NeighborSolicitation, group, s.notOwn(all6))
+		f.IP.Src = none
+		x.check(f, own, append(slices.Clip(c), isDetection...)...)
+		valid = append(valid, c)
+	}
+	wrong := nd(s, packet.NeighborSolicitation, group, s.notOwn(all6))
 	wrong.ND.SLL[5] ^= 1
 	x.check(wrong, append(own, valid...), isIPv6, ns)
 
@@ -362,7 +382,16 @@ func (x *sender) ipv6() {
 			x.passes(kindIPv6, []cube{toAll}, c...)
 		}
 	}
-	x.check(nd(s, packet.NeighborAdvertisement, s.v6[0], notOwn(s.v6)), append(valid, toAll), isIPv6, na)
+	if s.wild6 {
+		for _, m := range []tenant.MAC{mac, {}} {
+			c := mustCube(append(slices.Clone(full), na, lla(words.NDTLL, m)))
+			valid = append(valid, c)
+			x.passes(kindIPv6, []cube{toAll}, c...)
+		}
+	}
+	other := nd(s, packet.NeighborAdvertisement, s.v6[0], s.notOwn(all6))
+	other.IP.TTL = 254
+	x.check(other, append(valid, toAll), isIPv6, na)
 }
 
 // pass proves what a VM sends in its own name: by a lemma for all VMs of its
@@ -497,7 +526,7 @@ func (p *prover) items(h *host, vm tenant.LookupRecord, seats []seat, k kind, on
 	whole := k.whole()
 	var speak []seat // the VMs that send this kind at all
 	for _, s := range seats {
-		if len(s.own(whole.Addr())) > 0 {
+		if s.speaks(whole.Addr()) {
 			speak = append(speak, s)
 		}
 	}
@@ -524,7 +553,7 @@ type question struct {
 
 // questions yields the ways to ask for an address, as one part where the same
 // becomes of them all.
-func (p *prover) questions(h *host, s *seat, a netip.Prefix, target []term, all []question, yield func(*item) bool) bool {
+func (p *prover) questions(h *host, s *seat, a netip.Prefix, target []term, not []cube, all []question, yield func(*item) bool) bool {
 	wants := make([]*want, len(all))
 	alike := true
 	for i, q := range all {
@@ -532,10 +561,10 @@ func (p *prover) questions(h *host, s *seat, a netip.Prefix, target []term, all 
 		alike = alike && wants[i].Kind == oracle.Dropped && wants[i].Verdict == wants[0].Verdict
 	}
 	if alike {
-		return yield(&item{atom: a, terms: target, want: wants[0]})
+		return yield(&item{atom: a, terms: target, negs: not, want: wants[0]})
 	}
 	for i, q := range all {
-		negs := q.negs
+		negs := append(slices.Clip(not), q.negs...)
 		if w := wants[i]; w.Kind == oracle.Delivered && !w.Tunnelled {
 			negs = append(slices.Clip(negs), cube{inPort(w.Port)}) // who has the address does not ask for it
 		}
@@ -546,33 +575,55 @@ func (p *prover) questions(h *host, s *seat, a netip.Prefix, target []term, all 
 	return true
 }
 
-func (p *prover) forARP(h *host, seats []seat, a netip.Prefix, yield func(*item) bool) bool {
+// itself yields what becomes of the questions of VMs that would get their own MAC
+// for an answer, by a wildcard, and returns the others.
+func (p *prover) itself(h *host, seats []seat, a netip.Prefix, target []term, ask func(*seat) *packet.Frame, yield func(*item) bool) (others []seat, not []cube, ok bool) {
 	for i := range seats {
 		s := &seats[i]
-		if slices.Contains(s.v4, a.Addr()) {
+		if slices.Contains(s.own(a.Addr()), a.Addr()) {
 			continue // asks for its own
 		}
+		if s.wild4 || s.wild6 {
+			if w := p.sent(h, s.port, ask(s)); w.Kind == oracle.Dropped && (w.Reason == oracle.ARPOwn || w.Reason == oracle.NDOwn) {
+				if !yield(&item{atom: a, terms: append(slices.Clip(target), inPort(s.port)), want: w}) {
+					return nil, nil, false
+				}
+				not = append(not, cube{inPort(s.port)})
+				continue
+			}
+		}
+		others = append(others, *s)
+	}
+	return others, not, true
+}
+
+func (p *prover) forARP(h *host, seats []seat, a netip.Prefix, yield func(*item) bool) bool {
+	target := prefixTerms(flow.ARPTPA, a)
+	others, not, ok := p.itself(h, seats, a, target, func(s *seat) *packet.Frame { return arpRequest(s, a.Addr()) }, yield)
+	if ok && len(others) > 0 {
+		s := &others[0]
 		noSender, group := prefixTerms(flow.ARPSPA, single(netip.IPv4Unspecified())), cube{isGroup}
 		probe, request, toOne := arpRequest(s, a.Addr()), arpRequest(s, a.Addr()), arpRequest(s, a.Addr())
 		probe.ARP.SPA, toOne.Dst = netip.IPv4Unspecified(), someMAC
 		reply := *toOne
 		reply.ARP.Op = packet.ARPReply
-		return p.questions(h, s, a, prefixTerms(flow.ARPTPA, a), []question{
+		return p.questions(h, s, a, target, not, []question{
 			{probe, append(noSender, isRequest), nil},
 			{request, []term{isRequest, isGroup}, []cube{mustCube(noSender)}},
 			{toOne, []term{isRequest}, []cube{mustCube(noSender), group}},
 			{&reply, []term{isReply}, []cube{mustCube(noSender), group}},
 		}, yield)
 	}
-	return true
+	return ok
 }
 
 func (p *prover) forSolicitation(h *host, seats []seat, a netip.Prefix, yield func(*item) bool) bool {
-	for i := range seats {
-		s := &seats[i]
-		if slices.Contains(s.v6, a.Addr()) {
-			continue
-		}
+	target := prefixTerms(flow.NDTarget, a)
+	others, not, ok := p.itself(h, seats, a, target, func(s *seat) *packet.Frame {
+		return nd(s, packet.NeighborSolicitation, netip.IPv6LinkLocalAllNodes(), a.Addr())
+	}, yield)
+	if ok && len(others) > 0 {
+		s := &others[0]
 		ask := func(dst tenant.MAC) *packet.Frame {
 			f := nd(s, packet.NeighborSolicitation, netip.IPv6LinkLocalAllNodes(), a.Addr())
 			f.Dst = dst
@@ -581,18 +632,18 @@ func (p *prover) forSolicitation(h *host, seats []seat, a netip.Prefix, yield fu
 		detection := ask(everybody)
 		detection.IP.Src, detection.ND.SLL = netip.IPv6Unspecified(), tenant.MAC{}
 		noSource := mustCube(isDetection)
-		return p.questions(h, s, a, prefixTerms(flow.NDTarget, a), []question{
+		return p.questions(h, s, a, target, not, []question{
 			{detection, isDetection, nil},
 			{ask(everybody), []term{isGroup}, []cube{noSource}},
 			{ask(someMAC), nil, []cube{noSource, {isGroup}}},
 		}, yield)
 	}
-	return true
+	return ok
 }
 
 func (p *prover) forIP(h *host, seats []seat, a netip.Prefix, yield func(*item) bool) bool {
 	s := &seats[0]
-	all := p.oracle.SentAll(h.name, s.port, *udp(s.own(a.Addr())[0], a.Addr(), 64, s.vm.MAC))
+	all := p.oracle.SentAll(h.name, s.port, *udp(s.source(a.Addr()), a.Addr(), 64, s.vm.MAC))
 	v := all[0]
 	switch {
 	case len(all) > 1: // one of the VMs may be a next hop
@@ -625,7 +676,7 @@ const noProto = 253 // RFC 3692
 // and that matters, by the TTL and by whether it is an echo request, likewise.
 func (p *prover) fromSeat(s *seat, a netip.Prefix, terms []term, negs []cube, yield func(*item) bool) bool {
 	h := s.host
-	src := s.own(a.Addr())[0]
+	src := s.source(a.Addr())
 	frame := func(ttl uint8) *packet.Frame { return udp(src, a.Addr(), ttl, s.vm.MAC) }
 	dst := flow.IPv4Dst
 	if a.Addr().Is6() {

@@ -143,21 +143,25 @@ type seat struct {
 	vm   tenant.LookupRecord // the first of the VM's records
 	v4   []netip.Addr        // its addresses
 	v6   []netip.Addr        // likewise, the link-local one last
+
+	wild4, wild6 bool // it speaks for whom no record is
 }
 
 // newSeat returns the seat of a VM with these records.
 func newSeat(h *host, port uint32, records []tenant.LookupRecord) seat {
 	s := seat{host: h, port: port, vm: records[0]}
 	for _, r := range records {
-		if a := r.CA.Addr(); !a.IsValid() || a.IsUnspecified() {
-			continue
-		} else if a.Is4() {
+		switch a := r.CA.Addr(); {
+		case !a.IsValid():
+		case a.IsUnspecified():
+			s.wild4, s.wild6 = s.wild4 || a.Is4(), s.wild6 || a.Is6()
+		case a.Is4():
 			s.v4 = append(s.v4, a)
-		} else {
+		default:
 			s.v6 = append(s.v6, a)
 		}
 	}
-	if len(s.v6) > 0 {
+	if len(s.v6) > 0 || s.wild6 {
 		s.v6 = append(s.v6, tenant.LinkLocal(s.vm.MAC))
 	}
 	return s
@@ -169,6 +173,27 @@ func (s *seat) own(a netip.Addr) []netip.Addr {
 		return s.v4
 	}
 	return s.v6
+}
+
+// speaks reports whether the VM sends from addresses of the family of a at all.
+func (s *seat) speaks(a netip.Addr) bool {
+	return len(s.own(a)) > 0 || a.Is4() && s.wild4
+}
+
+// somebody is an address that a VM with a wildcard alone may send from.
+var somebody4, somebody6 = netip.MustParseAddr("198.51.100.9"), netip.MustParseAddr("2001:db8:ffff::9")
+
+// source returns an address of the family of a that the VM may send from.
+func (s *seat) source(a netip.Addr) netip.Addr {
+	switch {
+	case a.Is4() && len(s.v4) > 0:
+		return s.v4[0]
+	case a.Is4():
+		return somebody4
+	case len(s.v6) > 1:
+		return s.v6[0]
+	}
+	return somebody6
 }
 
 type seatKey struct {

@@ -135,6 +135,36 @@ routing_domains:
 `,
 }
 
+// Odd is VMs whose records are not for one address: gw gets what nobody else has,
+// also has an address, and its namespace forwards nothing; fresh has no address yet.
+var Odd = &Bed{
+	Name: "records",
+	Policy: `version: 1
+hosts:
+  - {name: h1, provider_addresses: [10.99.0.1]}
+  - {name: h2, provider_addresses: [10.99.0.2]}
+routing_domains:
+  - rdid: "{0b1e0000-0000-4000-8000-000000000001}"
+    name: blue
+    subnets:
+      - vsid: 5001
+        prefixes: [10.0.1.0/24, "fd00:0:0:1::/64"]
+        records:
+          - {vm: web1, ca: 10.0.1.11, mac: 02:00:00:00:01:11, iface_id: web1, host: h1}
+          - {vm: web1, ca: "fd00:0:0:1::11", mac: 02:00:00:00:01:11, iface_id: web1, host: h1}
+          - {vm: gw, ca: 10.0.1.12, mac: 02:00:00:00:01:12, iface_id: gw, host: h2}
+          - {vm: gw, ca: "fd00:0:0:1::12", mac: 02:00:00:00:01:12, iface_id: gw, host: h2}
+          - {vm: gw, ca: 0.0.0.0, type: wildcard, mac: 02:00:00:00:01:12, iface_id: gw, host: h2}
+          - {vm: gw, ca: "::", type: wildcard, mac: 02:00:00:00:01:12, iface_id: gw, host: h2}
+          - {vm: fresh, type: l2only, mac: 02:00:00:00:01:13, iface_id: fresh, host: h2}
+      - vsid: 5002
+        prefixes: [10.0.2.0/24]
+        records:
+          - {vm: db1, ca: 10.0.2.11, mac: 02:00:00:00:02:11, iface_id: db1, host: h1}
+`,
+	Topology: "underlay: {subnets: [{name: rack1, prefix: 10.99.0.0/24}]}\n",
+}
+
 // Entropic is Basic with FlowIDs.
 var Entropic = &Bed{Name: "flow-id", Policy: Basic.Policy, Topology: Basic.Topology, Settings: []string{"flow-id: true"}}
 

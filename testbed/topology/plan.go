@@ -100,8 +100,13 @@ type VM struct {
 	Gateways  []netip.Addr   `json:"gateways"`  // one for each address family
 }
 
-// CA returns the VM's first customer address.
-func (v *VM) CA() netip.Addr { return v.Addresses[0].Addr() }
+// CA returns the VM's first customer address, not valid where it has none.
+func (v *VM) CA() netip.Addr {
+	if len(v.Addresses) == 0 {
+		return netip.Addr{}
+	}
+	return v.Addresses[0].Addr()
+}
 
 // QualifiedName returns ROUTING-DOMAIN/VM, which is unique.
 func (v *VM) QualifiedName() string { return v.Domain + "/" + v.Name }

@@ -7,7 +7,8 @@
 // only. Its subnet is an IP network without broadcast, in which the network
 // answers ARP and neighbour solicitations for everybody; a question that is put to
 // one VM alone, by its own MAC, the VM answers. A packet goes to the VM that has the destination's
-// CA in the sender's routing domain, or to the next hop of the longest matching
+// CA in the sender's routing domain, or to that of the wildcard of the subnet that
+// has the address, or to the next hop of the longest matching
 // customer route; the MAC that the sender wrote does not matter. From one subnet
 // to another it passes the one distributed router, which every gateway address
 // names: it counts down the TTL, writes its own MAC as the source, and answers
@@ -61,6 +62,7 @@ type Oracle struct {
 	vms    map[string]*vm // by iface-id
 	byCA   map[domainCA]*tenant.LookupRecord
 	byLink map[subnetCA]*tenant.LookupRecord
+	wild   map[subnetCA]*tenant.LookupRecord // wildcards
 	byMAC  map[subnetMAC]*tenant.LookupRecord
 	place  map[string]string // host of each iface-id
 	port   map[string]uint32 // port of each iface-id, on its host
@@ -103,6 +105,7 @@ type vm struct {
 	own                  []netip.Addr
 	v4, v6               bool // it has an address of the family
 	forwards4, forwards6 bool // it may send from addresses of others
+	wild4, wild6         bool // it may speak for them, too
 }
 
 // sends reports whether the VM may send packets from a.
@@ -138,6 +141,7 @@ func New(p *tenant.Policy, hosts map[string]HostState) *Oracle {
 		byPort: make(map[hostPort]*vm),
 		vms:    make(map[string]*vm),
 		byLink: make(map[subnetCA]*tenant.LookupRecord),
+		wild:   make(map[subnetCA]*tenant.LookupRecord),
 		byCA:   make(map[domainCA]*tenant.LookupRecord),
 		byMAC:  make(map[subnetMAC]*tenant.LookupRecord),
 		place:  make(map[string]string),
@@ -171,29 +175,39 @@ func New(p *tenant.Policy, hosts map[string]HostState) *Oracle {
 		}
 	}
 	for r := range p.Records() {
-		o.byCA[domainCA{r.RDID, r.CA.Addr()}] = &r
 		o.byMAC[subnetMAC{r.VSID, r.MAC}] = &r
 		v := o.vms[r.IfaceID]
 		if v == nil {
 			v = &vm{LookupRecord: &r}
 			o.vms[r.IfaceID] = v
 		}
-		if a := r.CA.Addr(); !a.IsValid() || a.IsUnspecified() {
-			continue
+		if r.Type == tenant.Dynamic {
+			continue // its CA is yet to be learned
 		}
-		v.own = append(v.own, r.CA.Addr())
+		o.settle(v)
+		wild := r.Type == tenant.Wildcard
+		switch {
+		case r.Type == tenant.L2Only:
+			continue
+		case wild:
+			o.wild[subnetCA{r.VSID, r.CA.Addr()}] = &r
+		default:
+			o.byCA[domainCA{r.RDID, r.CA.Addr()}] = &r
+			v.own = append(v.own, r.CA.Addr())
+		}
 		if r.CA.Addr().Is4() {
 			v.v4 = true
-			v.forwards4 = v.forwards4 || r.Forwarding
+			v.wild4 = v.wild4 || wild
+			v.forwards4 = v.forwards4 || wild || r.Forwarding
 		} else {
-			v.forwards6 = v.forwards6 || r.Forwarding
+			v.wild6 = v.wild6 || wild
+			v.forwards6 = v.forwards6 || wild || r.Forwarding
 			if !v.v6 {
 				v.own = append(v.own, tenant.LinkLocal(r.MAC))
 			}
 			v.v6 = true
 			o.byLink[subnetCA{r.VSID, tenant.LinkLocal(r.MAC)}] = &r
 		}
-		o.settle(v)
 	}
 	return o
 }
@@ -272,6 +286,8 @@ func (o *Oracle) sent(host string, port uint32, f packet.Frame, choice int) (v V
 		v = from.ip(f)
 	case f.Type == packet.TypeIPv6 && vm.v6:
 		v = from.ipv6(f)
+	case !vm.v4 && !vm.v6:
+		v = drop(host, NoCA)
 	default:
 		v = drop(host, Protocol)
 	}
@@ -353,7 +369,9 @@ func (s sender) who(a netip.Addr) (to *tenant.LookupRecord, router bool, why Rea
 		if s.router[domainCA{s.vm.RDID, a}] {
 			return nil, true, 0
 		}
-		to = s.byCA[domainCA{s.vm.RDID, a}]
+		if to = s.byCA[domainCA{s.vm.RDID, a}]; to == nil {
+			to = s.wildcard(a)
+		}
 	}
 	switch {
 	case to == nil:
@@ -363,6 +381,24 @@ func (s sender) who(a netip.Addr) (to *tenant.LookupRecord, router bool, why Rea
 	}
 	return to, false, 0
 }
+
+// wildcard returns the wildcard of the subnet of the sender's routing domain that
+// has an address; nil where there is none.
+func (s sender) wildcard(a netip.Addr) *tenant.LookupRecord {
+	any := netip.IPv6Unspecified()
+	if a.Is4() {
+		any = netip.IPv4Unspecified()
+	}
+	for n := range s.policy.SubnetsOf(s.vm.RDID) {
+		if slices.ContainsFunc(n.Prefixes, func(p tenant.CAPrefix) bool { return p.Prefix().Contains(a) }) {
+			return s.wild[subnetCA{n.VSID, any}]
+		}
+	}
+	return nil
+}
+
+// itself reports whether what the VM asks for comes to itself, by a wildcard.
+func (s sender) itself(to *tenant.LookupRecord) bool { return to != nil && to.IfaceID == s.vm.IfaceID }
 
 // arp answers a request for any address of the VM's own subnet that somebody
 // has, unless it is put to one VM alone. A probe (RFC 5227 section 2.1.1) has no
@@ -374,7 +410,7 @@ func (s sender) arp(f packet.Frame) Verdict {
 	}
 	probe := m.SPA == netip.IPv4Unspecified()
 	request, reply := m.Op == packet.ARPRequest, m.Op == packet.ARPReply && !probe && toOne(&f)
-	if !f.HasARP() || !request && !reply || m.SHA != s.vm.MAC || !s.vm.has(m.SPA) && !probe {
+	if !f.HasARP() || !request && !reply || m.SHA != s.vm.MAC || !s.vm.has(m.SPA) && !probe && !s.vm.wild4 {
 		return s.drop(ARPSender)
 	}
 	to, router, why := s.asked(m.TPA, ARPTarget)
@@ -383,6 +419,8 @@ func (s sender) arp(f packet.Frame) Verdict {
 		return s.drop(why)
 	case why != 0:
 		return s.absent(why, true)
+	case s.itself(to):
+		return s.drop(ARPOwn)
 	case router && reply:
 		return s.drop(ToRouter)
 	case !router && (reply || toOne(&f) && !probe):
@@ -418,9 +456,10 @@ func (s sender) ipv6(f packet.Frame) Verdict {
 			switch {
 			case f.IP.Dst.IsMulticast():
 				return s.drop(NDUnsolicited)
-			case !f.HasND() || f.IP.TTL != 255 || f.IP.Src != m.Target || !s.vm.has(m.Target) || m.TLL != s.vm.MAC && m.TLL != tenant.MAC{}:
+			case !f.HasND() || f.IP.TTL != 255 || !s.vm.wild6 && (f.IP.Src != m.Target || !s.vm.has(m.Target)) || m.TLL != s.vm.MAC && m.TLL != tenant.MAC{}:
 				return s.drop(NDSender)
 			}
+			return s.forward(f)
 		}
 	}
 	return s.ip(f)
@@ -435,17 +474,18 @@ func (s sender) solicitation(f packet.Frame) Verdict {
 		return s.drop(NDOwn)
 	}
 	detection := f.IP.Src == netip.IPv6Unspecified()
-	inOwnName := m.SLL == s.vm.MAC && (s.vm.has(f.IP.Src) || linkNet.Contains(f.IP.Src))
+	inOwnName := m.SLL == s.vm.MAC && (s.vm.has(f.IP.Src) || linkNet.Contains(f.IP.Src) || s.vm.wild6 && !detection)
 	if !f.HasND() || f.IP.TTL != 255 || !inOwnName && !(detection && m.SLL == tenant.MAC{}) {
 		return s.drop(NDSender)
 	}
 	to, router, why := s.asked(m.Target, NDTarget)
-	switch why {
-	case 0:
-	case NDTarget:
+	switch {
+	case why == NDTarget:
 		return s.drop(why)
-	default:
+	case why != 0:
 		return s.absent(why, true)
+	case s.itself(to):
+		return s.drop(NDOwn)
 	}
 	mac, flags := s.policy.GatewayMAC(), packet.NDRouter|packet.NDOverride
 	if !router {
@@ -468,11 +508,15 @@ func (s sender) solicitation(f packet.Frame) Verdict {
 	return s.answer(f)
 }
 
-// ip forwards a packet of either family.
+// ip forwards a packet of either family that the VM may send.
 func (s sender) ip(f packet.Frame) Verdict {
 	if f.Cut || !s.vm.sends(f.IP.Src) {
 		return s.drop(SourceCA)
 	}
+	return s.forward(f)
+}
+
+func (s sender) forward(f packet.Frame) Verdict {
 	dst := f.IP.Dst
 	if dst.IsMulticast() || dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
 		return s.drop(Group)

@@ -95,6 +95,8 @@ const (
 	BlackHole
 	// TooBig: the underlay does not take the packet between the two hosts.
 	TooBig
+	// NoCA: the VM has a record of type l2only alone.
+	NoCA
 	numReasons
 )
 
@@ -106,7 +108,7 @@ var reasonNames = [numReasons]string{
 	TunnelGroup: "group address from the tunnel", UnknownVSID: "unknown VSID", TunnelProtocol: "protocol from the tunnel", NotHere: "not here",
 	RouterAdvertisement: "router advertisement", Redirect: "redirect", NDSender: "ND sender", NDOwn: "ND for its own address",
 	NDUnsolicited: "unsolicited advertisement", NDTarget: "ND outside the subnet", LinkLocal: "link-local",
-	BlackHole: "black hole", TooBig: "too big",
+	BlackHole: "black hole", TooBig: "too big", NoCA: "no CA yet",
 }
 
 // Reasons returns all reasons.
