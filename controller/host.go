@@ -71,9 +71,11 @@ type host struct {
 	refused   map[string]bool // VMs, as routing domain/VM, whose flows it refuses; "" for all
 }
 
-// ready reports whether enough is known of a host to say what it shall hold.
+// ready reports whether enough is known of a host to say what it shall hold. That
+// stays so: an ovsdb-server that was started anew has forgotten the datapath id
+// (an ephemeral column) until ovs-vswitchd is back, and nothing else has changed.
 func (h *host) ready() bool {
-	if !h.seen || !h.state.BridgeReady {
+	if !h.seen || h.desired == nil && !h.state.BridgeReady {
 		return false
 	}
 	ensured, _ := h.configState()

@@ -15,6 +15,9 @@ func lackOfVM(b *builder, p *tenant.Policy, iface string) {
 		if r.Rule == tenant.Nat {
 			b.lack(iface, "record %s: rule nat is not carried out yet: the packets of the VM go as NVGRE", r.Key())
 		}
+		if len(r.VLANs) > 0 {
+			b.lack(iface, "record %s: vlans are not carried out yet: tagged frames of the VM are dropped", r.Key())
+		}
 		if r.UseVMMAC {
 			b.lack(iface, "record %s: use_vm_mac is not carried out yet: routed packets come from the gateway's MAC", r.Key())
 		}

@@ -23,7 +23,7 @@ routing_domains:
         prefixes: [10.0.1.0/24]
         records:
           - {vm: a, mac: 02:00:00:00:00:01, host: h1, type: dynamic}
-          - {vm: b, ca: 10.0.1.2, mac: 02:00:00:00:00:02, host: h1, use_vm_mac: true}
+          - {vm: b, ca: 10.0.1.2, mac: 02:00:00:00:00:02, host: h1, use_vm_mac: true, vlans: [7]}
           - {vm: c, ca: 10.0.1.3, mac: 02:00:00:00:00:03, host: h2}
       - vsid: 5002
         prefixes: [10.0.2.0/24]
@@ -35,7 +35,7 @@ routing_domains:
 		t.Fatal(err)
 	}
 	for host, want := range map[string][]string{
-		"h1": {"type dynamic", "use_vm_mac", "multicast mode group"},
+		"h1": {"type dynamic", "use_vm_mac", "vlans", "multicast mode group"},
 		"h2": {"multicast mode group"},
 	} {
 		var got []string
