@@ -147,11 +147,19 @@ func (k *keeper) tell(ctx context.Context, l *lease, kind leaseEventKind) bool {
 	}
 }
 
-// keep renews the lease until etcd says that it is no more, or ctx ends.
+// slowestRenewal is the longest that one attempt to renew a lease may take.
+const slowestRenewal = 2 * time.Second
+
+// keep renews the lease until etcd says that it is no more, or ctx ends. Attempts
+// that fail are followed by longer ones: an etcd that was started anew wants the
+// user's password again, which alone takes it a good part of a second on a slow
+// machine.
 func (k *keeper) keep(ctx context.Context, l *lease) {
+	first := max(l.ttl/4, 100*time.Millisecond)
+	limit := first
 	for ctx.Err() == nil {
 		asked := time.Now()
-		try, cancel := context.WithTimeout(ctx, max(l.ttl/4, 100*time.Millisecond))
+		try, cancel := context.WithTimeout(ctx, limit)
 		r, err := k.api.KeepAliveOnce(try, l.id)
 		cancel()
 		switch {
@@ -165,6 +173,7 @@ func (k *keeper) keep(ctx context.Context, l *lease) {
 			return
 		default:
 			k.log.Debug("renewing the lease failed", "left", l.left(), "error", err)
+			limit = max(first, min(2*limit, slowestRenewal))
 			pause(ctx, 20*time.Millisecond)
 		}
 	}

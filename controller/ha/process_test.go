@@ -164,11 +164,17 @@ func (s *switches) serve(conn net.Conn) {
 		}
 		switch {
 		case what == "claim":
-			if gen <= h.generation {
-				s.tb.Errorf("%s: claimed with generation %d after %d", host, gen, h.generation)
+			switch {
+			case gen == h.generation:
+				s.tb.Errorf("%s: claimed twice with generation %d", host, gen)
+			case gen < h.generation:
+				// Of a controller that was stopped on its way to the switch, which
+				// answers that the generation is stale.
+				s.refused++
+			default:
+				h.generation = gen
+				h.claims++
 			}
-			h.generation = max(gen, h.generation)
-			h.claims++
 		case gen != h.generation:
 			s.refused++
 		default:
