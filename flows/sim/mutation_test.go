@@ -91,7 +91,7 @@ func (h *hunter) kills(m *mutant, j *sim.Journey) (killed, valid bool) {
 // reason that follows from the flows (see knowledge).
 func TestMutantsAreKilled(t *testing.T) {
 	h := newHunter(t, fullWorld(t))
-	every := 61
+	every := 307
 	if soak {
 		every = 1
 	}

@@ -119,7 +119,7 @@ func TestVerifyAgreesWithPackets(t *testing.T) {
 // what packets show it finds.
 func TestVerifyFindsMutants(t *testing.T) {
 	h := newHunter(t, fullWorld(t))
-	every := 397
+	every := 1999
 	if soak {
 		every = 1
 	}
