@@ -41,6 +41,8 @@ func TestTraceroute(t *testing.T) {
 		}
 		return addresses, notes
 	}
+	// The channel for packets is there a moment after the flows.
+	until(t, 10*time.Second, "the router to answer", func() bool { got, _ := hops("192.0.2.1"); return len(got) == 1 && got[0] == "10.0.1.1" }, nil)
 	for to, want := range map[string]string{
 		"10.0.2.14": "10.0.1.1 10.0.2.14", // another host, another subnet
 		"10.0.1.12": "10.0.1.12",          // the same subnet: no router
