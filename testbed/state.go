@@ -117,15 +117,8 @@ func Open(root, name string) (*Testbed, error) {
 		return nil, fmt.Errorf("several testbeds are here: say which with --name %s", strings.Join(names, " or --name "))
 	}
 	t := &Testbed{dir: filepath.Join(root, name)}
-	b, err := os.ReadFile(filepath.Join(t.dir, stateFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &NotFoundError{name, root}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the state of testbed %s: %w", name, err)
-	}
-	if err := json.Unmarshal(b, &t.state); err != nil {
-		return nil, fmt.Errorf("reading the state of testbed %s in %s: %w", name, t.dir, err)
+	if err := ReadState(root, name, stateFile, &t.state); err != nil {
+		return nil, err
 	}
 	if t.state.Version != stateVersion || t.state.Plan == nil {
 		return nil, fmt.Errorf("testbed %s was made by another version of nvgre-ofctl: remove it with that version", name)
@@ -133,8 +126,28 @@ func Open(root, name string) (*Testbed, error) {
 	return t, nil
 }
 
+// ReadState reads the named file of the named testbed below a state root; a
+// [*NotFoundError] where there is none.
+func ReadState(root, name, file string, state any) error {
+	dir := filepath.Join(root, name)
+	b, err := os.ReadFile(filepath.Join(dir, file))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &NotFoundError{name, root}
+	}
+	if err != nil {
+		return fmt.Errorf("reading the state of testbed %s: %w", name, err)
+	}
+	if err := json.Unmarshal(b, state); err != nil {
+		return fmt.Errorf("reading the state of testbed %s in %s: %w", name, dir, err)
+	}
+	return nil
+}
+
 // List returns the testbeds below a state root by name.
-func List(root string) ([]*Testbed, error) {
+func List(root string) ([]*Testbed, error) { return ListBy(root, Open) }
+
+// ListBy returns, by name, the testbeds below a state root that open finds there.
+func ListBy[T interface{ Name() string }](root string, open func(root, name string) (T, error)) ([]T, error) {
 	entries, err := os.ReadDir(root)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -142,9 +155,9 @@ func List(root string) ([]*Testbed, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []*Testbed
+	var all []T
 	for _, e := range entries {
-		t, err := Open(root, e.Name())
+		t, err := open(root, e.Name())
 		var missing *NotFoundError
 		if errors.As(err, &missing) {
 			continue
@@ -154,7 +167,7 @@ func List(root string) ([]*Testbed, error) {
 		}
 		all = append(all, t)
 	}
-	slices.SortFunc(all, func(a, b *Testbed) int { return cmp.Compare(a.Name(), b.Name()) })
+	slices.SortFunc(all, func(a, b T) int { return cmp.Compare(a.Name(), b.Name()) })
 	return all, nil
 }
 

@@ -10,7 +10,6 @@
 package simbed
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,7 +17,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/nvgre-ofctl/nvgre-ofctl/testbed"
@@ -86,15 +84,8 @@ func Build(plan *topology.Plan, root string, progress func(done string)) (*Testb
 // [*testbed.NotFoundError] where there is none of that name.
 func Open(root, name string) (*Testbed, error) {
 	t := &Testbed{dir: filepath.Join(root, name)}
-	b, err := os.ReadFile(filepath.Join(t.dir, stateFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &testbed.NotFoundError{Name: name, Root: root}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the state of testbed %s: %w", name, err)
-	}
-	if err := json.Unmarshal(b, &t.state); err != nil {
-		return nil, fmt.Errorf("reading the state of testbed %s in %s: %w", name, t.dir, err)
+	if err := testbed.ReadState(root, name, stateFile, &t.state); err != nil {
+		return nil, err
 	}
 	if t.state.Version != stateVersion || t.state.Plan == nil {
 		return nil, fmt.Errorf("testbed %s was made by another version of nvgre-ofctl: remove it with that version", name)
@@ -103,29 +94,7 @@ func Open(root, name string) (*Testbed, error) {
 }
 
 // List returns the simulated testbeds below a state root by name.
-func List(root string) ([]*Testbed, error) {
-	entries, err := os.ReadDir(root)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var all []*Testbed
-	for _, e := range entries {
-		t, err := Open(root, e.Name())
-		var missing *testbed.NotFoundError
-		if errors.As(err, &missing) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, t)
-	}
-	slices.SortFunc(all, func(a, b *Testbed) int { return cmp.Compare(a.Name(), b.Name()) })
-	return all, nil
-}
+func List(root string) ([]*Testbed, error) { return testbed.ListBy(root, Open) }
 
 // save writes the state down. A reader sees the old file or the new one.
 func (t *Testbed) save() error {
